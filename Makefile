@@ -1,0 +1,48 @@
+# SmartDrive. `make help` lists the targets.
+SHELL := /bin/sh
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+STATE := $(CURDIR)/.smartdrive
+export DAGSTER_HOME := $(STATE)/dagster
+export DAGSTER_DISABLE_TELEMETRY := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check ui notebook lock clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
+	  || { echo "SmartDrive needs Python 3.11 to 3.13; $(PYTHON) is $$($(PYTHON) --version). Try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: $(STAMP) ## install, then run the main job: a small fleet's messages become trips under ./lake
+	$(BIN)/smartdrive demo
+
+test: $(STAMP) ## run the tests
+	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+check: $(STAMP) ## check format, lint, types and definitions
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+ui: $(STAMP) ## open the Dagster UI on the demo's lake (http://127.0.0.1:3000)
+	@mkdir -p $(DAGSTER_HOME) && ln -sf $(CURDIR)/dagster.yaml $(DAGSTER_HOME)/dagster.yaml
+	$(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1
+
+notebook: $(STAMP) ## open the trips notebook (marimo)
+	$(BIN)/marimo edit notebooks/trips.py
+
+lock: ## compile requirements.lock anew from pyproject.toml (needs uv)
+	uv pip compile pyproject.toml --group dev --group notebook --universal --python-version 3.11 \
+	  --generate-hashes --no-strip-extras --no-header --no-annotate --output-file requirements.lock
+
+clean: ## delete the demo's lake, landing zone and local state (not .venv)
+	rm -rf lake landing .smartdrive

@@ -1,0 +1,1 @@
+"""SmartDrive: what a car says on its OBD-II port, as Delta tables that its owner keeps."""

@@ -1,0 +1,1 @@
+"""HOW bytes move: Delta tables through one `Lakehouse`, SQL models, and DuckDB views for readers."""

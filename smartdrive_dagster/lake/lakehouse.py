@@ -1,0 +1,267 @@
+"""The lake: Delta tables below one root, on a disk or on S3, and the few verbs that touch them.
+
+Writers never trust that a commit which failed did not land, nor that one which landed was theirs. They read,
+decide and write on one snapshot; where another writer was faster they reload and decide again.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import polars as pl
+from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+
+from smartdrive_dagster.lake.frames import conform, delta_schema, polars_schema
+from smartdrive_dagster.tables import Days, Table
+
+_MAX_ATTEMPTS = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """What a write did.
+
+    Attributes:
+        table: the table written.
+        version: the Delta version after it.
+        rows: rows written; 0 where there was nothing left to write.
+    """
+
+    table: Table
+    version: int
+    rows: int
+
+
+class Snapshot:
+    """One version of a table, on which a writer reads, decides and commits."""
+
+    def __init__(self, table: Table, delta: DeltaTable, storage_options: Mapping[str, str]) -> None:
+        self.table = table
+        self.delta = delta
+        self._storage_options = dict(storage_options)
+
+    @property
+    def version(self) -> int:
+        """The Delta version."""
+        return self.delta.version()
+
+    @property
+    def batch(self) -> int:
+        """How many appends and replacements this table has seen: its own transaction number."""
+        return self.transaction(str(self.table))
+
+    def transaction(self, app_id: str) -> int:
+        """The number last recorded under an application id; 0 where there is none."""
+        return self.delta.transaction_version(app_id) or 0
+
+    def rows(self) -> pl.LazyFrame:
+        """The rows of this version, lazily; filters on the partition column skip whole files."""
+        if not self.delta.file_uris():
+            return pl.LazyFrame(schema=polars_schema(self.table))
+        return pl.scan_delta(
+            self.delta,
+            version=self.version,
+            storage_options=self._storage_options or None,
+            credential_provider=None,
+        )
+
+
+class LakeConflictError(RuntimeError):
+    """Other writers kept winning; the work is still to do and a retry does no harm."""
+
+
+class Lakehouse:
+    """Delta tables below one root.
+
+    Args:
+        url: a local path or ``s3://bucket/prefix``. S3 is reached as the usual ``AWS_…`` variables say.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url.rstrip("/") if "://" in url else str(Path(url).absolute())
+        self.storage_options = _storage_options(url)
+
+    def uri(self, table: Table) -> str:
+        """Where a table lies."""
+        return f"{self.url}/{table.path}"
+
+    def exists(self, table: Table) -> bool:
+        """Whether the table has been created."""
+        return DeltaTable.is_deltatable(self.uri(table), storage_options=self.storage_options)
+
+    def open(self, table: Table) -> Snapshot:
+        """Load the newest version of a table, creating the table where there is none."""
+        try:
+            delta = self._load(table)
+        except TableNotFoundError:
+            self._create(table)
+            delta = self._load(table)
+        return Snapshot(table, delta, self.storage_options)
+
+    def scan(self, table: Table, days: Days | None = None) -> pl.LazyFrame:
+        """Read the newest version lazily, of some days of its partition column only where these are given."""
+        rows = self.open(table).rows()
+        if days is None:
+            return rows
+        if table.partition_by is None:
+            raise ValueError(f"{table} is not partitioned: it has no days to choose")
+        return rows.filter(pl.col(table.partition_by).is_between(days.first, days.last))
+
+    def append_once(self, table: Table, rows: Callable[[Snapshot], pl.DataFrame]) -> Commit:
+        """Append what `rows` finds missing on a snapshot, in one commit on that snapshot.
+
+        `rows` must leave out what the snapshot holds already: after a lost race, or an answer lost on the way, it
+        is asked again on the newer snapshot and may return nothing.
+
+        Raises:
+            BatchRejectedError: the rows break the table's spec.
+            LakeConflictError: other writers won every time.
+        """
+        return self._commit(table, rows, predicate=None)
+
+    def replace(
+        self,
+        table: Table,
+        rows: Callable[[Snapshot], pl.DataFrame],
+        *,
+        predicate: Callable[[pl.DataFrame], str],
+    ) -> Commit:
+        """Replace the rows that an SQL predicate selects by what `rows` returns, in one commit.
+
+        The predicate stands in the Delta log, so it may name days and object keys but never a vehicle.
+
+        Raises:
+            BatchRejectedError: the rows break the table's spec.
+            LakeConflictError: other writers won every time.
+        """
+        return self._commit(table, rows, predicate=predicate)
+
+    def replace_days(
+        self, table: Table, rows: Callable[[Snapshot], pl.DataFrame], days: Iterable[date], *, batch: int
+    ) -> Commit:
+        """Replace whole days of a table, and record for each the ledger batch up to which it is now fresh.
+
+        Days whose rows are as before are not rewritten; their batch is recorded all the same.
+
+        Args:
+            table: partitioned by a date.
+            rows: all rows of those days, computed on the snapshot.
+            days: the days.
+            batch: the ledger's batch that `rows` has seen.
+        """
+        wanted = sorted(set(days))
+        column = table.partition_by or ""
+
+        def changed_days(snapshot: Snapshot, frame: pl.DataFrame) -> list[date]:
+            before = snapshot.rows().filter(pl.col(column).is_in(wanted)).collect()
+            content = list(table.content)
+            old = {day[0]: part.select(content).sort(table.key) for day, part in before.group_by(column)}
+            new = {day[0]: part.select(content).sort(table.key) for day, part in frame.group_by(column)}
+            return [day for day in wanted if not _same(old.get(day), new.get(day))]
+
+        for _ in range(_MAX_ATTEMPTS):
+            snapshot = self.open(table)
+            frame = conform(table, rows(snapshot))
+            if stray := set(frame.get_column(column)) - set(wanted):
+                raise ValueError(f"{table}: rows of days that are not being replaced: {sorted(stray)}")
+            changed = changed_days(snapshot, frame)
+            marks = {f"{table}/{day}": batch for day in wanted if snapshot.transaction(f"{table}/{day}") < batch}
+            kept = frame.filter(pl.col(column).is_in(changed))
+            if not changed and not marks:
+                return Commit(table, snapshot.version, 0)
+            predicate = _in_list(column, changed) if changed else None
+            if self._try_write(snapshot, kept, predicate, marks):
+                return Commit(table, self.open(table).version, kept.height)
+        raise LakeConflictError(f"{table}: {_MAX_ATTEMPTS} attempts to replace days lost to other writers")
+
+    def fresh_until(self, table: Table, days: Iterable[date]) -> dict[date, int]:
+        """For each day the ledger batch that its last computation had seen; 0 for a day never computed."""
+        snapshot = self.open(table)
+        return {day: snapshot.transaction(f"{table}/{day}") for day in days}
+
+    def _commit(
+        self,
+        table: Table,
+        rows: Callable[[Snapshot], pl.DataFrame],
+        predicate: Callable[[pl.DataFrame], str] | None,
+    ) -> Commit:
+        for _ in range(_MAX_ATTEMPTS):
+            snapshot = self.open(table)
+            frame = conform(table, rows(snapshot))
+            if frame.is_empty() and predicate is None:
+                return Commit(table, snapshot.version, 0)
+            mark = {str(table): snapshot.batch + 1}
+            if self._try_write(snapshot, frame, predicate(frame) if predicate else None, mark):
+                return Commit(table, self.open(table).version, frame.height)
+        raise LakeConflictError(f"{table}: {_MAX_ATTEMPTS} attempts to commit lost to other writers")
+
+    def _try_write(
+        self, snapshot: Snapshot, frame: pl.DataFrame, predicate: str | None, marks: Mapping[str, int]
+    ) -> bool:
+        properties = CommitProperties(
+            app_transactions=[Transaction(app_id, number) for app_id, number in marks.items()]
+        )
+        try:
+            if predicate is None:
+                write_deltalake(snapshot.delta, frame, mode="append", commit_properties=properties)
+            else:
+                write_deltalake(
+                    snapshot.delta,
+                    frame,
+                    mode="overwrite",
+                    predicate=predicate,
+                    commit_properties=properties,
+                )
+        except CommitFailedError:
+            return False
+        return True
+
+    def _load(self, table: Table) -> DeltaTable:
+        return DeltaTable(self.uri(table), storage_options=self.storage_options)
+
+    def _create(self, table: Table) -> None:
+        if "://" not in self.url:
+            Path(self.uri(table)).mkdir(parents=True, exist_ok=True)
+        try:
+            DeltaTable.create(
+                self.uri(table),
+                schema=delta_schema(table),
+                mode="ignore",
+                partition_by=[table.partition_by] if table.partition_by else None,
+                name=str(table),
+                description=table.description,
+                configuration={
+                    "delta.dataSkippingStatsColumns": ",".join(table.statistics_columns),
+                    "delta.checkpointInterval": "50",
+                },
+                storage_options=self.storage_options,
+            )
+        except DeltaError:
+            # Two processes may create at once: what counts is that it is there now.
+            if not self.exists(table):
+                raise
+
+
+def _same(old: pl.DataFrame | None, new: pl.DataFrame | None) -> bool:
+    if old is None or new is None:
+        return old is new
+    return old.equals(new)
+
+
+def _in_list(column: str, days: Iterable[date]) -> str:
+    return f"{column} IN ({', '.join(f'DATE {day.isoformat()!r}' for day in days)})"
+
+
+def _storage_options(url: str) -> dict[str, str]:
+    if not url.startswith("s3://"):
+        return {}
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
+    options = {"AWS_ENDPOINT_URL": endpoint} if endpoint else {}
+    if endpoint.startswith("http://"):
+        options["AWS_ALLOW_HTTP"] = "true"
+    return options

@@ -1,0 +1,189 @@
+"""The landing zone: immutable objects under ``{channel}/dt=YYYY-MM-DD/hr=HH/{name}.jsonl[.gz|.zst]``."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import re
+import secrets
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import obstore
+from obstore.exceptions import AlreadyExistsError
+from obstore.store import LocalStore, S3Store
+
+from smartdrive_dagster.landing.envelope import Envelope, encode
+
+if TYPE_CHECKING:
+    from obstore.store import ClientConfig
+
+CHANNELS: Final = ("telemetry", "events", "weather", "corrections", "profiles")
+_KEY = re.compile(
+    r"(?P<channel>[a-z]+)/dt=(?P<date>\d{4}-\d{2}-\d{2})/hr=(?P<hour>[01]\d|2[0-3])/"
+    r"(?P<name>[A-Za-z0-9._-]+)\.jsonl(?P<compression>\.gz|\.zst)?"
+)
+_CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class LandingObject:
+    """One object as the listing shows it.
+
+    Attributes:
+        key: below the landing root.
+        channel: first part of the key.
+        landing_date: the ``dt=`` of the key.
+        size_bytes: as stored, compressed or not.
+    """
+
+    key: str
+    channel: str
+    landing_date: date
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What lies under the landing root: objects of the layout, and the keys of everything else."""
+
+    objects: tuple[LandingObject, ...]
+    strays: tuple[str, ...]
+
+
+class LandingStore:
+    """Immutable objects below one root: a directory or ``s3://bucket/prefix``, through the same code.
+
+    An object is complete or invisible: on a file system it is written aside, synced and linked into place, on S3
+    it is one conditional PUT. S3 is reached as the usual ``AWS_…`` variables say, an endpoint override included.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        if url.startswith("s3://"):
+            self._directory: Path | None = None
+            self._store: LocalStore | S3Store = S3Store.from_url(url, client_options=_client_options())
+        elif "://" in url:
+            raise ValueError(f"landing root {url!r}: only a local path or s3://bucket/prefix is known")
+        else:
+            self._directory = Path(url).absolute()
+            self._directory.mkdir(parents=True, exist_ok=True)
+            self._store = LocalStore(self._directory)
+
+    def land(
+        self, channel: str, envelopes: Iterable[Envelope], *, at: datetime, name: str | None = None
+    ) -> LandingObject | None:
+        """Write envelopes as one gzip-compressed object.
+
+        Args:
+            channel: one of `CHANNELS`.
+            envelopes: in the order in which their lines shall stand.
+            at: time of arrival; names the object's day and hour.
+            name: opaque name, for a sender whose retry must hit the same object; by default a fresh ULID.
+
+        Returns:
+            The object, or None where one of that name was there before: it is immutable and stays as it is.
+
+        Raises:
+            ValueError: the channel is unknown or the name is not opaque enough for a key.
+        """
+        if channel not in CHANNELS:
+            raise ValueError(f"channel {channel!r} is not one of {', '.join(CHANNELS)}")
+        at = at.astimezone(UTC)
+        key = f"{channel}/dt={at:%Y-%m-%d}/hr={at:%H}/{name or ulid(at)}.jsonl.gz"
+        if not _KEY.fullmatch(key):
+            raise ValueError(f"object name {name!r} may hold letters, digits, dot, dash and underscore only")
+        body = gzip.compress(b"".join(encode(envelope) + b"\n" for envelope in envelopes), 6, mtime=0)
+        if not self.put(key, body):
+            return None
+        return LandingObject(key, channel, at.date(), len(body))
+
+    def put(self, key: str, body: bytes) -> bool:
+        """Write one object; False where the key was taken (then nothing changed)."""
+        try:
+            obstore.put(self._store, key, body, mode="create", use_multipart=False)
+        except AlreadyExistsError:
+            return False
+        if self._directory is not None:
+            _sync(self._directory / key)
+        return True
+
+    def list(self, *, since: date | None = None, on: date | None = None) -> Listing:
+        """List objects, all of them or those of some arrival days.
+
+        Args:
+            since: only arrival days from this one on.
+            on: only this arrival day.
+        """
+        objects: list[LandingObject] = []
+        strays: list[str] = []
+        for prefix in self._prefixes(since=since, on=on):
+            for batch in obstore.list(self._store, prefix=prefix or None):
+                for meta in batch:
+                    entry = _parse(meta["path"], meta["size"])
+                    if isinstance(entry, LandingObject):
+                        objects.append(entry)
+                    else:
+                        strays.append(entry)
+        return Listing(tuple(sorted(objects)), tuple(sorted(strays)))
+
+    def read(self, key: str) -> Iterator[bytes]:
+        """Yield an object's stored bytes in chunks of about 1 MiB.
+
+        Raises:
+            FileNotFoundError: the object is gone (its retention ended).
+        """
+        for chunk in obstore.get(self._store, key).stream(min_chunk_size=1 << 20):
+            yield bytes(chunk)
+
+    def _prefixes(self, *, since: date | None, on: date | None) -> Iterator[str]:
+        if on is not None:
+            yield from (f"{channel}/dt={on.isoformat()}" for channel in CHANNELS)
+        elif since is not None:
+            for channel in CHANNELS:
+                for path in obstore.list_with_delimiter(self._store, prefix=channel)["common_prefixes"]:
+                    if path.rsplit("/", 1)[-1] >= f"dt={since.isoformat()}":
+                        yield path
+        else:
+            yield ""
+
+
+def ulid(at: datetime) -> str:
+    """A time-ordered opaque name: 48 bits of milliseconds and 80 random bits in Crockford's base32."""
+    number = (int(at.timestamp() * 1000) << 80) | secrets.randbits(80)
+    return "".join(_CROCKFORD[(number >> shift) & 31] for shift in range(125, -1, -5))
+
+
+def now() -> datetime:
+    """The wall clock, for shells that pass it on as a value."""
+    return datetime.fromtimestamp(time.time(), UTC)
+
+
+def _parse(key: str, size: int) -> LandingObject | str:
+    match = _KEY.fullmatch(key)
+    if match is None or match["channel"] not in CHANNELS:
+        return key
+    try:
+        day = date.fromisoformat(match["date"])
+    except ValueError:
+        return key
+    return LandingObject(key, match["channel"], day, size)
+
+
+def _client_options() -> ClientConfig:
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL", "")
+    return {"allow_http": True} if endpoint.startswith("http://") else {}
+
+
+def _sync(path: Path) -> None:
+    # A link survives a crash of the process; only a sync survives a loss of power.
+    for target in (path, path.parent):
+        descriptor = os.open(target, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,82 @@
+"""The one settings object. It is read once, at the edge of the program, and passed on as values."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+_MIN_SECRET_BYTES = 16
+
+
+class SecretMissingError(RuntimeError):
+    """The lake exists but its secret does not: a new one would give every vehicle a new pseudonym."""
+
+
+class Settings(BaseSettings):
+    """Where things lie and the thresholds that an owner may choose.
+
+    Every field is read from the environment with the prefix ``SMARTDRIVE_``, for example
+    ``SMARTDRIVE_LAKE_URL=s3://my-lake``. The usual ``AWS_…`` variables say how to reach S3.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="SMARTDRIVE_", extra="ignore", frozen=True)
+
+    lake_url: str = Field("lake", description="Root of the Delta tables: a path or s3://bucket/prefix")
+    landing_url: str = Field("landing", description="Root of the landing objects: a path or s3://bucket/prefix")
+    secret_file: Path = Field(
+        Path(".smartdrive/secret"),
+        description="File with the lake's secret, outside the lake; made on first use for a lake on disk",
+    )
+    secret: str | None = Field(None, repr=False, description="The secret itself, in place of the file")
+    time_zone: str = Field("UTC", description="IANA name of the zone in which an owner's days run")
+    trip_gap_s: float = Field(300.0, gt=0, le=86_400, description="A longer pause ends a trip (seconds)")
+
+    @field_validator("time_zone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (KeyError, ValueError) as error:
+            raise ValueError(f"{value!r} is no IANA time zone; for example Europe/Berlin") from error
+        return value
+
+    def lake_secret(self) -> bytes:
+        """Return the secret that keys vehicle pseudonyms.
+
+        Raises:
+            SecretMissingError: there is a lake already (or it is on S3) and no secret is configured.
+        """
+        if self.secret is not None:
+            return _checked(self.secret.strip().encode(), "SMARTDRIVE_SECRET")
+        if self.secret_file.exists():
+            return _checked(self.secret_file.read_bytes().strip(), str(self.secret_file))
+        if "://" in self.lake_url or (Path(self.lake_url) / "silver").exists():
+            raise SecretMissingError(
+                f"no secret for the lake at {self.lake_url}: set SMARTDRIVE_SECRET or restore "
+                f"{self.secret_file}. A new secret would give every vehicle a new vehicle_id."
+            )
+        self.secret_file.parent.mkdir(parents=True, exist_ok=True)
+        draft = self.secret_file.with_name(f"{self.secret_file.name}.{os.getpid()}")
+        descriptor = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(secrets.token_hex(32).encode())
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(draft, self.secret_file)  # the first of two processes wins, both read the same file
+        except FileExistsError:
+            pass
+        finally:
+            draft.unlink()
+        return _checked(self.secret_file.read_bytes().strip(), str(self.secret_file))
+
+
+def _checked(secret: bytes, source: str) -> bytes:
+    if len(secret) < _MIN_SECRET_BYTES:
+        raise SecretMissingError(f"the secret in {source} is shorter than {_MIN_SECRET_BYTES} bytes")
+    return secret

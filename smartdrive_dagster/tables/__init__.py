@@ -1,0 +1,22 @@
+"""WHAT exists: one frozen `Table` per Delta table, and nothing that moves bytes.
+
+Schemas, comments, batch checks, the catalogue in the docs and Dagster's column schemas all come from here.
+This package imports neither polars nor deltalake nor dagster, so that a code location loads quickly.
+"""
+
+from smartdrive_dagster.tables import bronze, gold, silver
+from smartdrive_dagster.tables.days import Days, ranges
+from smartdrive_dagster.tables.table import Column, Table
+
+ALL: tuple[Table, ...] = (
+    bronze.MESSAGES,
+    bronze.OBJECTS,
+    silver.TELEMETRY,
+    silver.EVENTS,
+    silver.DTC_READINGS,
+    silver.QUARANTINE,
+    silver.MESSAGES,
+    gold.TRIPS,
+)
+
+__all__ = ["ALL", "Column", "Days", "Table", "bronze", "gold", "ranges", "silver"]
