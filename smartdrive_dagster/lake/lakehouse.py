@@ -129,7 +129,7 @@ class Lakehouse:
         table: Table,
         rows: Callable[[Snapshot], pl.DataFrame],
         *,
-        predicate: Callable[[pl.DataFrame], str],
+        predicate: str,
     ) -> Commit:
         """Replace the rows that an SQL predicate selects by what `rows` returns, in one commit.
 
@@ -188,7 +188,7 @@ class Lakehouse:
         self,
         table: Table,
         rows: Callable[[Snapshot], pl.DataFrame],
-        predicate: Callable[[pl.DataFrame], str] | None,
+        predicate: str | None,
     ) -> Commit:
         for _ in range(_MAX_ATTEMPTS):
             snapshot = self.open(table)
@@ -196,7 +196,7 @@ class Lakehouse:
             if frame.is_empty() and predicate is None:
                 return Commit(table, snapshot.version, 0)
             mark = {str(table): snapshot.batch + 1}
-            if self._try_write(snapshot, frame, predicate(frame) if predicate else None, mark):
+            if self._try_write(snapshot, frame, predicate, mark):
                 return Commit(table, self.open(table).version, frame.height)
         raise LakeConflictError(f"{table}: {_MAX_ATTEMPTS} attempts to commit lost to other writers")
 

@@ -1,0 +1,39 @@
+"""Who sent what about whom: pseudonyms of vehicles and identities of messages."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import re
+from typing import Final
+
+_VIN: Final = re.compile(r"[A-HJ-NPR-Z0-9]{17}")
+_BYTES: Final = 16
+
+
+def is_vin(text: str) -> bool:
+    """Whether a text has the form of a vehicle identification number (ISO 3779: 17 characters, no I, O, Q)."""
+    return _VIN.fullmatch(text) is not None
+
+
+def vehicle_id(vin: str, secret: bytes) -> str:
+    """The vehicle's pseudonym: HMAC-SHA256 of its VIN under the lake's secret, 128 bits in base32.
+
+    The same on every machine and in every rebuild, and not guessable from a VIN without the secret.
+    """
+    return _base32(hmac.new(secret, vin.encode("ascii"), hashlib.sha256).digest())
+
+
+def message_id(device_id: str, boot_id: str, seq: int) -> str:
+    """The identity of a message at its sender: a 128-bit hash of device, boot and sequence number."""
+    return digest(f"{device_id}\x1f{boot_id}\x1f{seq}".encode())
+
+
+def digest(content: bytes) -> str:
+    """128 bits of SHA-256 in lower-case base32: 26 characters."""
+    return _base32(hashlib.sha256(content).digest())
+
+
+def _base32(raw: bytes) -> str:
+    return base64.b32encode(raw[:_BYTES]).decode("ascii").rstrip("=").lower()

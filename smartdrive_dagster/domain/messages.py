@@ -1,0 +1,259 @@
+"""One message: from its bytes to a validated value, or to the reason why it is rejected.
+
+The structs mirror `contracts/`; the contract's examples are decoded in the tests. A rejection's detail says where
+the message is at fault and never quotes a value of it.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+
+from smartdrive_dagster.domain.identity import digest, is_vin, message_id
+
+MAX_PAYLOAD_BYTES: Final = 102_400
+MAX_SAMPLES: Final = 10_000
+
+_Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
+_Seq = Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
+_SignalName = Annotated[str, msgspec.Meta(pattern=r"^[A-Z][A-Z0-9_]{0,63}$")]
+_Instants = Annotated[list[int], msgspec.Meta(min_length=1, max_length=MAX_SAMPLES)]
+_Phase = Literal["ready", "cranking", "running", "post_drive", "sentinel", "suspended"]
+_EventType = Literal[
+    "ignition_on",
+    "ignition_off",
+    "external_drain",
+    "power_saving",
+    "low_voltage",
+    "resumed",
+    "dtc_scan",
+    "health",
+]
+# The v0 senders' own names of signals; any other pid_code is a python-OBD name already.
+_V0_SIGNALS: Final = {"BATTERY_VOLTAGE": "ELM_VOLTAGE"}
+_V0_SIGNAL_NAME: Final = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """Why a message is not accepted: a reason code and where the fault lies."""
+
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Telemetry:
+    """A decoded telemetry message.
+
+    Attributes:
+        t_ms: UTC epoch milliseconds of each sample.
+        signals: per signal one value a sample; None was not measured.
+    """
+
+    vin: str
+    device_id: str | None
+    message_id: str
+    content_digest: str
+    phase: str | None
+    is_synced: bool
+    t_ms: list[int]
+    signals: dict[str, list[float | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Dtc:
+    """One trouble code of a scan."""
+
+    code: str
+    status: str
+    title: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A decoded event message; counts as one sample."""
+
+    vin: str
+    device_id: str
+    message_id: str
+    content_digest: str
+    t_ms: int
+    type: str
+    detail: str
+    dtcs: tuple[Dtc, ...]
+
+
+class _Head(msgspec.Struct):
+    schema: Any = None
+
+
+class _TelemetryV1(msgspec.Struct):
+    vin: str
+    device_id: _Name
+    boot_id: _Name
+    seq: _Seq
+    phase: _Phase
+    t: _Instants
+    clock: Literal["synced", "unsynced"]
+    signals: dict[_SignalName, list[float | None]]
+
+
+class _EventV1(msgspec.Struct):
+    vin: str
+    device_id: _Name
+    boot_id: _Name
+    seq: _Seq
+    t: int
+    type: _EventType
+    detail: dict[str, Any] = {}
+
+
+class _ScannedCode(msgspec.Struct):
+    code: Annotated[str, msgspec.Meta(pattern=r"^[PCBU][0-3][0-9A-F]{3}$")]
+    title: str | None = None
+
+
+class _DtcScan(msgspec.Struct):
+    stored: list[_ScannedCode] = []
+    pending: list[_ScannedCode] = []
+    permanent: list[_ScannedCode] = []
+
+
+class _PidV0(msgspec.Struct):
+    pid_code: str
+    value: float | None = None
+
+
+class _TelemetryV0(msgspec.Struct):
+    vin: str
+    timestamp: str
+    rpm: float | None = None
+    voltage: float | None = None
+    speed: float | None = None
+    pids: list[_PidV0] = []
+
+
+_HEAD = msgspec.json.Decoder(_Head)
+_TELEMETRY_V1 = msgspec.json.Decoder(_TelemetryV1)
+_EVENT_V1 = msgspec.json.Decoder(_EventV1)
+_TELEMETRY_V0 = msgspec.json.Decoder(_TelemetryV0)
+
+
+def decode_message(payload: bytes) -> Telemetry | Event | Rejection:
+    """Decode one message's bytes by the schema that it names; without a name it is telemetry.v0.
+
+    Any bytes at all give a value; nothing is raised.
+    """
+    if len(payload) > MAX_PAYLOAD_BYTES:
+        return Rejection("payload_too_large", f"{len(payload)} bytes, at most {MAX_PAYLOAD_BYTES} are allowed")
+    rejection: Rejection
+    try:
+        payload.decode()
+        return _by_schema(payload)
+    except UnicodeDecodeError as error:
+        rejection = Rejection("not_utf8", f"byte {error.start}")
+    except msgspec.ValidationError as error:
+        rejection = _validation_rejection(str(error))
+    except msgspec.DecodeError as error:
+        rejection = Rejection("not_json", str(error))
+    except RecursionError:
+        rejection = Rejection("not_json", "nested too deeply")
+    return rejection
+
+
+def _by_schema(payload: bytes) -> Telemetry | Event | Rejection:
+    match _HEAD.decode(payload).schema:
+        case "telemetry.v1":
+            return _telemetry_v1(_TELEMETRY_V1.decode(payload))
+        case "events.v1":
+            return _event_v1(_EVENT_V1.decode(payload))
+        case None:
+            return _telemetry_v0(_TELEMETRY_V0.decode(payload))
+        case _:
+            return Rejection("schema_unknown", "known are telemetry.v1, events.v1 and telemetry.v0 (no name)")
+
+
+def _validation_rejection(text: str) -> Rejection:
+    if "out of range" in text or (text.startswith("Expected `object`") and "$" not in text):
+        return Rejection("not_json", text)
+    return Rejection("schema_violated", text)
+
+
+def _telemetry_v1(message: _TelemetryV1) -> Telemetry | Rejection:
+    if not is_vin(message.vin):
+        return Rejection("vin_invalid", "$.vin")
+    samples = len(message.t)
+    for position, values in enumerate(message.signals.values()):
+        if len(values) != samples:
+            return Rejection(
+                "length_mismatch", f"signal {position + 1} has {len(values)} values for {samples} times"
+            )
+    content = (message.vin, message.phase, message.clock, message.t, message.signals)
+    return Telemetry(
+        vin=message.vin,
+        device_id=message.device_id,
+        message_id=message_id(message.device_id, message.boot_id, message.seq),
+        content_digest=_content_digest("telemetry.v1", content),
+        phase=message.phase,
+        is_synced=message.clock == "synced",
+        t_ms=message.t,
+        signals=message.signals,
+    )
+
+
+def _event_v1(message: _EventV1) -> Event | Rejection:
+    if not is_vin(message.vin):
+        return Rejection("vin_invalid", "$.vin")
+    scan = msgspec.convert(message.detail, _DtcScan) if message.type == "dtc_scan" else _DtcScan()
+    statuses = (("stored", scan.stored), ("pending", scan.pending), ("permanent", scan.permanent))
+    return Event(
+        vin=message.vin,
+        device_id=message.device_id,
+        message_id=message_id(message.device_id, message.boot_id, message.seq),
+        content_digest=_content_digest("events.v1", (message.vin, message.t, message.type, message.detail)),
+        t_ms=message.t,
+        type=message.type,
+        detail=msgspec.json.encode(message.detail, order="sorted").decode(),
+        dtcs=tuple(Dtc(code.code, status, code.title) for status, codes in statuses for code in codes),
+    )
+
+
+def _telemetry_v0(message: _TelemetryV0) -> Telemetry | Rejection:
+    if not is_vin(message.vin):
+        return Rejection("vin_invalid", "$.vin")
+    try:
+        at = datetime.fromisoformat(message.timestamp)
+    except ValueError:
+        return Rejection("schema_violated", "Expected an ISO 8601 time - at `$.timestamp`")
+    try:
+        t_ms = round((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000)
+    except (OverflowError, ValueError):
+        return Rejection("schema_violated", "Expected a time of the years 1 to 9999 - at `$.timestamp`")
+    signals: dict[str, list[float | None]] = {}
+    for pid in message.pids:
+        name = _V0_SIGNALS.get(pid.pid_code, pid.pid_code)
+        if not _V0_SIGNAL_NAME.fullmatch(name):
+            return Rejection("schema_violated", "Expected the name of a signal - at `$.pids[...].pid_code`")
+        signals[name] = [pid.value]
+    own = {"RPM": message.rpm, "ELM_VOLTAGE": message.voltage, "SPEED": message.speed}
+    signals |= {name: [value] for name, value in own.items() if value is not None}
+    content = _content_digest("telemetry.v0", (message.vin, t_ms, signals))
+    return Telemetry(
+        vin=message.vin,
+        device_id=None,
+        message_id=content,
+        content_digest=content,
+        phase=None,
+        is_synced=True,
+        t_ms=[t_ms],
+        signals=signals,
+    )
+
+
+def _content_digest(schema: str, content: tuple[object, ...]) -> str:
+    return digest(schema.encode() + b"\x1f" + msgspec.json.encode(content, order="sorted"))
