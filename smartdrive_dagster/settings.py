@@ -26,15 +26,17 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="SMARTDRIVE_", extra="ignore", frozen=True)
 
-    lake_url: str = Field("lake", description="Root of the Delta tables: a path or s3://bucket/prefix")
-    landing_url: str = Field("landing", description="Root of the landing objects: a path or s3://bucket/prefix")
+    lake_url: str = Field(default="lake", description="Root of the Delta tables: a path or s3://bucket/prefix")
+    landing_url: str = Field(
+        default="landing", description="Root of the landing objects: a path or s3://bucket/prefix"
+    )
     secret_file: Path = Field(
-        Path(".smartdrive/secret"),
+        default=Path(".smartdrive/secret"),
         description="File with the lake's secret, outside the lake; made on first use for a lake on disk",
     )
-    secret: str | None = Field(None, repr=False, description="The secret itself, in place of the file")
-    time_zone: str = Field("UTC", description="IANA name of the zone in which an owner's days run")
-    trip_gap_s: float = Field(300.0, gt=0, le=86_400, description="A longer pause ends a trip (seconds)")
+    secret: str | None = Field(default=None, repr=False, description="The secret itself, in place of the file")
+    time_zone: str = Field(default="UTC", description="IANA name of the zone in which an owner's days run")
+    trip_gap_s: float = Field(default=300.0, gt=0, le=86_400, description="A longer pause ends a trip (seconds)")
 
     @field_validator("time_zone")
     @classmethod

@@ -293,7 +293,7 @@ def _fates(settled: pl.DataFrame) -> pl.DataFrame:
 
 def _with_union_of_touched(lines: pl.DataFrame, before: pl.DataFrame) -> pl.DataFrame:
     """A replaced line touches what it touched before too: Gold must notice rows that have gone."""
-    union = pl.concat_list(pl.col("touched").fill_null([]), pl.col("touched_before").fill_null([]))
+    union = pl.concat_list("touched", pl.col("touched_before").fill_null([]))
     return (
         lines.join(before, on=_LINE, how="left", maintain_order="left")
         .with_columns(touched=union.list.unique().list.sort())

@@ -146,7 +146,11 @@ def ledger_rows(lines: pl.DataFrame, counts: pl.DataFrame) -> pl.DataFrame:
     )
     return (
         lines.join(counts, on=_LINE, how="left", maintain_order="left")
-        .with_columns(*zero, samples_quarantined=pl.col("samples_quarantined").fill_null(pl.col("samples")))
+        .with_columns(
+            *zero,
+            pl.col("touched").fill_null([]),
+            samples_quarantined=pl.col("samples_quarantined").fill_null(pl.col("samples")),
+        )
         .with_columns(verdict=verdict)
         .drop("is_conflict", "received_at")
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import polars as pl
@@ -20,6 +20,7 @@ from smartdrive_dagster.lake.frames import conform, delta_schema, polars_schema
 from smartdrive_dagster.tables import Days, Table
 
 _MAX_ATTEMPTS = 50
+RETENTION_HOURS = 7 * 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,18 +38,33 @@ class Commit:
     rows: int
 
 
+@dataclass(frozen=True, slots=True)
+class Maintenance:
+    """What maintenance did to a table.
+
+    Attributes:
+        merged_files: small files that were merged into larger ones.
+        files: files of the newest version.
+        deleted_files: files that no version within the retention needs any more.
+    """
+
+    merged_files: int
+    files: int
+    deleted_files: int
+
+
 class Snapshot:
     """One version of a table, on which a writer reads, decides and commits."""
 
-    def __init__(self, table: Table, delta: DeltaTable, storage_options: Mapping[str, str]) -> None:
+    def __init__(self, table: Table, delta: DeltaTable | None, storage_options: Mapping[str, str]) -> None:
         self.table = table
         self.delta = delta
         self._storage_options = dict(storage_options)
 
     @property
     def version(self) -> int:
-        """The Delta version."""
-        return self.delta.version()
+        """The Delta version; -1 where the table does not exist yet."""
+        return -1 if self.delta is None else self.delta.version()
 
     @property
     def batch(self) -> int:
@@ -57,11 +73,26 @@ class Snapshot:
 
     def transaction(self, app_id: str) -> int:
         """The number last recorded under an application id; 0 where there is none."""
-        return self.delta.transaction_version(app_id) or 0
+        return 0 if self.delta is None else self.delta.transaction_version(app_id) or 0
+
+    def count(self) -> int:
+        """How many rows it has, from the log alone."""
+        return 0 if self.delta is None else int(self.delta.count())
+
+    def files(self) -> int:
+        """How many data files it has."""
+        return 0 if self.delta is None else len(self.delta.file_uris())
+
+    def committed_at(self) -> datetime | None:
+        """When this version was committed; None where the table does not exist yet."""
+        if self.delta is None:
+            return None
+        newest = self.delta.history(1)[0]
+        return datetime.fromtimestamp(newest["timestamp"] / 1000, UTC)
 
     def rows(self) -> pl.LazyFrame:
         """The rows of this version, lazily; filters on the partition column skip whole files."""
-        if not self.delta.file_uris():
+        if self.delta is None or not self.delta.file_uris():
             return pl.LazyFrame(schema=polars_schema(self.table))
         return pl.scan_delta(
             self.delta,
@@ -95,12 +126,11 @@ class Lakehouse:
         return DeltaTable.is_deltatable(self.uri(table), storage_options=self.storage_options)
 
     def open(self, table: Table) -> Snapshot:
-        """Load the newest version of a table, creating the table where there is none."""
+        """Load the newest version of a table; one that does not exist yet is empty. Reading creates nothing."""
         try:
             delta = self._load(table)
         except TableNotFoundError:
-            self._create(table)
-            delta = self._load(table)
+            delta = None
         return Snapshot(table, delta, self.storage_options)
 
     def scan(self, table: Table, days: Days | None = None) -> pl.LazyFrame:
@@ -165,7 +195,7 @@ class Lakehouse:
             return [day for day in wanted if not _same(old.get(day), new.get(day))]
 
         for _ in range(_MAX_ATTEMPTS):
-            snapshot = self.open(table)
+            snapshot = self._open_to_write(table)
             frame = conform(table, rows(snapshot))
             if stray := set(frame.get_column(column)) - set(wanted):
                 raise ValueError(f"{table}: rows of days that are not being replaced: {sorted(stray)}")
@@ -179,6 +209,25 @@ class Lakehouse:
                 return Commit(table, self.open(table).version, kept.height)
         raise LakeConflictError(f"{table}: {_MAX_ATTEMPTS} attempts to replace days lost to other writers")
 
+    def maintain(self, table: Table, *, retention_hours: int = RETENTION_HOURS) -> Maintenance:
+        """Merge small files, delete files that no version within the retention needs, shorten the log.
+
+        Readers and writers may go on meanwhile: the rows stay the same. Time travel reaches back as far as the
+        retention.
+        """
+        delta = self._load(table)
+        compacted = delta.optimize.compact(max_concurrent_tasks=1)
+        delta.update_incremental()
+        deleted = delta.vacuum(retention_hours=retention_hours, dry_run=False)
+        delta.update_incremental()
+        delta.create_checkpoint()
+        delta.cleanup_metadata()
+        return Maintenance(
+            merged_files=int(compacted["numFilesRemoved"]),
+            files=len(delta.file_uris()),
+            deleted_files=len(deleted),
+        )
+
     def fresh_until(self, table: Table, days: Iterable[date]) -> dict[date, int]:
         """For each day the ledger batch that its last computation had seen; 0 for a day never computed."""
         snapshot = self.open(table)
@@ -191,9 +240,9 @@ class Lakehouse:
         predicate: str | None,
     ) -> Commit:
         for _ in range(_MAX_ATTEMPTS):
-            snapshot = self.open(table)
+            snapshot = self._open_to_write(table)
             frame = conform(table, rows(snapshot))
-            if frame.is_empty() and predicate is None:
+            if frame.is_empty() and (predicate is None or snapshot.files() == 0):
                 return Commit(table, snapshot.version, 0)
             mark = {str(table): snapshot.batch + 1}
             if self._try_write(snapshot, frame, predicate, mark):
@@ -203,6 +252,8 @@ class Lakehouse:
     def _try_write(
         self, snapshot: Snapshot, frame: pl.DataFrame, predicate: str | None, marks: Mapping[str, int]
     ) -> bool:
+        if snapshot.delta is None:
+            raise ValueError(f"{snapshot.table} does not exist: it is created before it is written")
         properties = CommitProperties(
             app_transactions=[Transaction(app_id, number) for app_id, number in marks.items()]
         )
@@ -220,6 +271,13 @@ class Lakehouse:
         except CommitFailedError:
             return False
         return True
+
+    def _open_to_write(self, table: Table) -> Snapshot:
+        snapshot = self.open(table)
+        if snapshot.delta is None:
+            self._create(table)
+            snapshot = self.open(table)
+        return snapshot
 
     def _load(self, table: Table) -> DeltaTable:
         return DeltaTable(self.uri(table), storage_options=self.storage_options)

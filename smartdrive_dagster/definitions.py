@@ -1,0 +1,38 @@
+"""The one entry point: everything that Dagster loads."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from smartdrive_dagster.defs.gold import marts, trips
+from smartdrive_dagster.defs.ingest import LANDING, bronze_and_silver
+from smartdrive_dagster.defs.jobs import GOLD_JOB, INGEST_JOB, MAINTENANCE_JOB, NIGHTLY_CHECKS_JOB, TABLE_CHECKS
+from smartdrive_dagster.defs.resources import LakeResource
+from smartdrive_dagster.defs.triggers import (
+    daily_sweep,
+    gold_sensor,
+    landing_sensor,
+    nightly_checks,
+    nightly_gold,
+    nightly_maintenance,
+)
+from smartdrive_dagster.settings import Settings
+
+
+def definitions(settings: Settings) -> dg.Definitions:
+    """All definitions over the lake that the settings name."""
+    return dg.Definitions(
+        assets=[LANDING, bronze_and_silver, trips, *marts()],
+        asset_checks=TABLE_CHECKS,
+        jobs=[INGEST_JOB, GOLD_JOB, NIGHTLY_CHECKS_JOB, MAINTENANCE_JOB],
+        sensors=[landing_sensor, gold_sensor],
+        schedules=[daily_sweep, nightly_gold, nightly_checks, nightly_maintenance],
+        resources={"lake": LakeResource.of(settings)},
+        executor=dg.in_process_executor,
+    )
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    """What the code location serves."""
+    return definitions(Settings())

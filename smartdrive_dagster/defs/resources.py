@@ -1,0 +1,56 @@
+"""The one resource: where the lake and its landing zone are, and the owner's thresholds."""
+
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from smartdrive_dagster.settings import Settings
+
+if TYPE_CHECKING:
+    from smartdrive_dagster.defs.ingestion import Ingestion
+    from smartdrive_dagster.lake.lakehouse import Lakehouse
+    from smartdrive_dagster.landing.store import LandingStore
+
+
+class LakeResource(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """The lake as assets see it. The secret is not among the fields: run configuration is stored and shown."""
+
+    lake_url: str
+    landing_url: str
+    secret_file: str
+    time_zone: str
+    trip_gap_s: float
+
+    @classmethod
+    def of(cls, settings: Settings) -> "LakeResource":
+        """The resource that these settings describe."""
+        return cls(
+            lake_url=settings.lake_url,
+            landing_url=settings.landing_url,
+            secret_file=str(settings.secret_file),
+            time_zone=settings.time_zone,
+            trip_gap_s=settings.trip_gap_s,
+        )
+
+    @property
+    def settings(self) -> Settings:
+        """The settings behind it; the secret comes from the environment or its file."""
+        return Settings.model_validate({**Settings().model_dump(), **self.model_dump()})
+
+    def lakehouse(self) -> "Lakehouse":
+        """The Delta tables."""
+        from smartdrive_dagster.lake.lakehouse import Lakehouse
+
+        return Lakehouse(self.lake_url)
+
+    def landing(self) -> "LandingStore":
+        """The landing objects."""
+        from smartdrive_dagster.landing.store import LandingStore
+
+        return LandingStore(self.landing_url)
+
+    def ingestion(self) -> "Ingestion":
+        """Both steps from landing to Silver."""
+        from smartdrive_dagster.defs.ingestion import Ingestion
+
+        return Ingestion(self.lakehouse(), self.landing(), self.settings.lake_secret())

@@ -1,0 +1,206 @@
+"""Sensors and schedules: pure decisions over what the tables say, in thin shells.
+
+No run keys: a key consumed by a run that died is never launched again, and since all work is derived from tables
+a repeated request does no harm. Cursors are hints.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Final
+
+import dagster as dg
+
+from smartdrive_dagster.defs.jobs import GOLD_JOB, INGEST_JOB, MAINTENANCE_JOB, NIGHTLY_CHECKS_JOB
+from smartdrive_dagster.defs.partitions import FIRST_DAY
+from smartdrive_dagster.defs.resources import LakeResource
+from smartdrive_dagster.tables import Days, ranges
+
+RECENT: Final = timedelta(hours=48)
+_RANGE_START, _RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
+_LONGEST_WAIT: Final = timedelta(hours=1)
+_SHORTEST_WAIT: Final = timedelta(seconds=30)
+_ACTIVE: Final = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
+
+
+@dataclass(frozen=True, slots=True)
+class RunHistory:
+    """What earlier runs of the same work say about a new one.
+
+    Attributes:
+        is_active: one is queued or running.
+        failures: how many failed in a row, newest last.
+        last_failure: when the newest of them ended.
+    """
+
+    is_active: bool = False
+    failures: int = 0
+    last_failure: datetime | None = None
+
+    def allows(self, now: datetime) -> bool:
+        """Whether to request a run: none is under way, and the pause after failures is over.
+
+        The pause doubles with each failure in a row, from 30 s to an hour.
+        """
+        if self.is_active:
+            return False
+        if self.last_failure is None or not self.failures:
+            return True
+        doublings = min(self.failures - 1, 12)
+        pause = min(_LONGEST_WAIT, _SHORTEST_WAIT * (1 << doublings))
+        return now - self.last_failure >= pause
+
+
+def days_to_ingest(pending: Sequence[date], histories: Mapping[date, RunHistory], now: datetime) -> list[date]:
+    """Arrival days for which a run is requested: something is left to do and nobody is at it."""
+    return [day for day in pending if histories.get(day, RunHistory()).allows(now)]
+
+
+def gold_requests(stale: Sequence[date], history: RunHistory, now: datetime) -> list[Days]:
+    """Ranges of days for which Gold runs are requested: none while one is under way."""
+    return ranges(stale) if history.allows(now) else []
+
+
+@dg.sensor(
+    job=INGEST_JOB,
+    minimum_interval_seconds=5,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Looks for landing objects of the last 48 hours that Bronze or Silver lacks.",
+)
+def landing_sensor(
+    context: dg.SensorEvaluationContext, lake: LakeResource
+) -> Iterator[dg.RunRequest | dg.SkipReason]:
+    """Request an ingestion run for each recent arrival day that has something left to do."""
+    from smartdrive_dagster.defs.work import pending_days
+
+    now = datetime.now(UTC)
+    pending = pending_days(lake.lakehouse(), lake.landing(), since=(now - RECENT).date(), until=now.date())
+    yield from _ingest_requests(context.instance, pending, now)
+
+
+@dg.schedule(
+    job=INGEST_JOB,
+    cron_schedule="10 3 * * *",
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Looks through the whole landing zone: objects may appear late under old prefixes.",
+)
+def daily_sweep(
+    context: dg.ScheduleEvaluationContext, lake: LakeResource
+) -> Iterator[dg.RunRequest | dg.SkipReason]:
+    """Request an ingestion run for each arrival day, however old, that has something left to do."""
+    from smartdrive_dagster.defs.work import pending_days
+
+    now = datetime.now(UTC)
+    since = date.fromisoformat(FIRST_DAY)
+    pending = pending_days(lake.lakehouse(), lake.landing(), since=since, until=now.date())
+    yield from _ingest_requests(context.instance, pending, now)
+
+
+@dg.sensor(
+    job=GOLD_JOB,
+    minimum_interval_seconds=30,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Asks the ledger which event days of Gold and the marts are stale.",
+)
+def gold_sensor(
+    context: dg.SensorEvaluationContext, lake: LakeResource
+) -> Iterator[dg.RunRequest | dg.SkipReason]:
+    """Request Gold runs for the stale event days; the cursor is the ledger batch up to which all is fresh."""
+    from smartdrive_dagster.defs.work import ledger_batch, stale_gold_days
+
+    now = datetime.now(UTC)
+    lakehouse = lake.lakehouse()
+    floor = int(context.cursor or 0)
+    batch = ledger_batch(lakehouse)
+    stale = stale_gold_days(lakehouse, until=now.date(), floor=min(floor, batch))
+    if not stale:
+        context.update_cursor(str(batch))
+    yield from _gold_run_requests(context.instance, stale, now)
+
+
+@dg.schedule(
+    job=GOLD_JOB,
+    cron_schedule="40 3 * * *",
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Compares all days of the ledger with all days of Gold.",
+)
+def nightly_gold(
+    context: dg.ScheduleEvaluationContext, lake: LakeResource
+) -> Iterator[dg.RunRequest | dg.SkipReason]:
+    """Request Gold runs for every stale event day, however old."""
+    from smartdrive_dagster.defs.work import stale_gold_days
+
+    now = datetime.now(UTC)
+    stale = stale_gold_days(lake.lakehouse(), until=now.date(), floor=0)
+    yield from _gold_run_requests(context.instance, stale, now)
+
+
+nightly_checks = dg.ScheduleDefinition(
+    name="nightly_checks",
+    job=NIGHTLY_CHECKS_JOB,
+    cron_schedule="10 4 * * *",
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Checks that read whole tables: unique keys, both balances, relationships.",
+)
+
+nightly_maintenance = dg.ScheduleDefinition(
+    name="nightly_maintenance",
+    job=MAINTENANCE_JOB,
+    cron_schedule="40 4 * * *",
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Compacts, vacuums and checkpoints every table.",
+)
+
+
+def _ingest_requests(
+    instance: dg.DagsterInstance, pending: Sequence[date], now: datetime
+) -> Iterator[dg.RunRequest | dg.SkipReason]:
+    histories = {
+        day: _history(instance, INGEST_JOB.name, {"dagster/partition": day.isoformat()}) for day in pending
+    }
+    days = days_to_ingest(pending, histories, now)
+    for day in days:
+        yield dg.RunRequest(partition_key=day.isoformat())
+    if not days:
+        yield dg.SkipReason(
+            f"{len(pending)} arrival days have work, with a run under way or a pause after failures"
+            if pending
+            else "nothing new has landed"
+        )
+
+
+def _gold_run_requests(
+    instance: dg.DagsterInstance, stale: Sequence[date], now: datetime
+) -> Iterator[dg.RunRequest | dg.SkipReason]:
+    requested = gold_requests(stale, _history(instance, GOLD_JOB.name, {}), now)
+    for days in requested:
+        yield dg.RunRequest(tags={_RANGE_START: days.first.isoformat(), _RANGE_END: days.last.isoformat()})
+    if not requested:
+        yield dg.SkipReason(
+            f"{len(stale)} days are stale, with a run under way or a pause after failures"
+            if stale
+            else "every day is fresh"
+        )
+
+
+def _history(instance: dg.DagsterInstance, job_name: str, tags: Mapping[str, str]) -> RunHistory:
+    records = instance.get_run_records(dg.RunsFilter(job_name=job_name, tags=dict(tags)), limit=12)
+    if any(record.dagster_run.status in _ACTIVE for record in records):
+        return RunHistory(is_active=True)
+    failures = 0
+    for record in records:
+        if record.dagster_run.status is not dg.DagsterRunStatus.FAILURE:
+            break
+        failures += 1
+    ended = records[0].end_time if failures else None
+    return RunHistory(failures=failures, last_failure=datetime.fromtimestamp(ended, UTC) if ended else None)

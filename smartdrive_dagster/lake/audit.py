@@ -1,0 +1,83 @@
+"""Questions to whole tables: unique keys, and whether everything that landed is accounted for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from smartdrive_dagster.lake.lakehouse import Lakehouse
+from smartdrive_dagster.tables import Table, bronze, silver
+
+
+@dataclass(frozen=True, slots=True)
+class Balances:
+    """Both balances of the lake: nothing is dropped without being counted.
+
+    Attributes:
+        objects: landing objects in Bronze.
+        lines: their lines.
+        unjudged: lines that the ledger does not hold yet.
+        verdicts: lines by verdict.
+        samples: decoded samples.
+        samples_accepted: samples in Silver.
+        samples_duplicate: samples that another line had brought.
+        samples_quarantined: samples rejected.
+        objects_out_of_balance: judged objects with another number of lines in the ledger than in Bronze.
+        lines_out_of_balance: lines whose samples do not add up.
+    """
+
+    objects: int
+    lines: int
+    unjudged: int
+    verdicts: dict[str, int]
+    samples: int
+    samples_accepted: int
+    samples_duplicate: int
+    samples_quarantined: int
+    objects_out_of_balance: int
+    lines_out_of_balance: int
+
+    @property
+    def close(self) -> bool:
+        """Whether everything that landed is accounted for."""
+        return not (self.unjudged or self.objects_out_of_balance or self.lines_out_of_balance)
+
+
+def balances(lakehouse: Lakehouse) -> Balances:
+    """Draw up both balances from bronze.objects and the ledger."""
+    objects = lakehouse.scan(bronze.OBJECTS).select("object_key", "lines").collect()
+    ledger = lakehouse.scan(silver.MESSAGES)
+    judged = ledger.group_by("object_key").agg(judged=pl.len()).collect()
+    held = objects.join(judged, on="object_key", how="left")
+    counts = ("samples", "samples_accepted", "samples_duplicate", "samples_quarantined")
+    parts = pl.sum_horizontal(counts[1:])
+    totals = ledger.select(
+        *(pl.col(name).sum() for name in counts), odd=(parts != pl.col("samples")).sum()
+    ).collect()
+    verdicts = ledger.group_by("verdict").agg(pl.len()).sort("verdict").collect()
+    return Balances(
+        objects=objects.height,
+        lines=int(objects.get_column("lines").sum()),
+        unjudged=int(held.filter(pl.col("judged").is_null()).get_column("lines").sum()),
+        verdicts=dict(verdicts.iter_rows()),
+        samples=int(totals.item(0, "samples")),
+        samples_accepted=int(totals.item(0, "samples_accepted")),
+        samples_duplicate=int(totals.item(0, "samples_duplicate")),
+        samples_quarantined=int(totals.item(0, "samples_quarantined")),
+        objects_out_of_balance=held.filter(pl.col("judged") != pl.col("lines")).height,
+        lines_out_of_balance=int(totals.item(0, "odd")),
+    )
+
+
+def repeated_keys(lakehouse: Lakehouse, table: Table) -> int:
+    """How many keys of a table appear more than once, over the whole table."""
+    counted = lakehouse.scan(table).group_by(table.key).agg(rows=pl.len())
+    return int(counted.filter(pl.col("rows") > 1).select(pl.len()).collect(engine="streaming").item())
+
+
+def identities_with_two_contents(lakehouse: Lakehouse) -> int:
+    """How many message identities were accepted with more than one content."""
+    accepted = lakehouse.scan(silver.MESSAGES).filter(pl.col("verdict") == "accepted")
+    contents = accepted.group_by("message_id").agg(contents=pl.col("content_digest").n_unique())
+    return int(contents.filter(pl.col("contents") > 1).select(pl.len()).collect().item())

@@ -1,0 +1,133 @@
+"""Bring the lake up to date now, in this process: the jobs that the daemon's sensors would launch."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Final
+
+import dagster as dg
+
+from smartdrive_dagster.definitions import definitions
+from smartdrive_dagster.defs.partitions import FIRST_DAY
+from smartdrive_dagster.defs.work import pending_days, stale_gold_days
+from smartdrive_dagster.lake.lakehouse import Lakehouse
+from smartdrive_dagster.landing.store import LandingStore
+from smartdrive_dagster.settings import Settings
+from smartdrive_dagster.tables import Days, ranges
+
+HOME: Final = Path(".smartdrive/dagster")
+_PROCESS_TAG: Final = "smartdrive/process"
+_RANGE_START, _RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
+_NO_WAIT: Final = {"ops": {"bronze_and_silver": {"config": {"idle_s": 0.0}}}}
+
+
+class ProcessingError(RuntimeError):
+    """A job failed; its log in the Dagster UI says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One job run: what it does and how far along the whole is.
+
+    Attributes:
+        job: name of the job.
+        days: the days it covers.
+        number: from 1.
+        total: steps of this stage.
+    """
+
+    job: str
+    days: Days
+    number: int
+    total: int
+
+
+@contextmanager
+def dagster_instance(home: Path | None = None) -> Iterator[dg.DagsterInstance]:
+    """The instance that the UI shows: of DAGSTER_HOME, or of ./.smartdrive/dagster.
+
+    Runs that an earlier `process` left behind when it was killed are marked as failed and their pool slots freed.
+    """
+    directory = Path(os.environ.get("DAGSTER_HOME") or home or HOME).absolute()
+    directory.mkdir(parents=True, exist_ok=True)
+    configuration = directory / "dagster.yaml"
+    shipped = Path(__file__).parents[1] / "dagster.yaml"
+    if not configuration.exists() and shipped.exists():
+        configuration.symlink_to(shipped)
+    os.environ["DAGSTER_HOME"] = str(directory)
+    with dg.DagsterInstance.get() as instance:
+        _bury_dead_runs(instance)
+        yield instance
+
+
+def process(
+    settings: Settings, instance: dg.DagsterInstance, on_step: Callable[[Step], None] = lambda step: None
+) -> int:
+    """Run ingestion and Gold until nothing is left to do.
+
+    Returns:
+        How many runs that took; 0 where the lake was up to date.
+
+    Raises:
+        ProcessingError: a job failed.
+    """
+    jobs = definitions(settings)
+    lakehouse, store = Lakehouse(settings.lake_url), LandingStore(settings.landing_url)
+    today = datetime.now(UTC).date()
+    pending = pending_days(lakehouse, store, since=date.fromisoformat(FIRST_DAY), until=today)
+    for number, day in enumerate(pending, start=1):
+        on_step(Step("ingest", Days(day, day), number, len(pending)))
+        _run(jobs, instance, "ingest", partition_key=day.isoformat(), run_config=_NO_WAIT)
+    stale = ranges(stale_gold_days(lakehouse, until=today, floor=0))
+    for number, days in enumerate(stale, start=1):
+        on_step(Step("gold", days, number, len(stale)))
+        tags = {_RANGE_START: days.first.isoformat(), _RANGE_END: days.last.isoformat()}
+        _run(jobs, instance, "gold", tags=tags)
+    return len(pending) + len(stale)
+
+
+def _run(
+    jobs: dg.Definitions,
+    instance: dg.DagsterInstance,
+    name: str,
+    *,
+    partition_key: str | None = None,
+    run_config: Mapping[str, object] | None = None,
+    tags: dict[str, str] | None = None,
+) -> None:
+    result = jobs.resolve_job_def(name).execute_in_process(
+        instance=instance,
+        partition_key=partition_key,
+        run_config=run_config,
+        tags={**(tags or {}), _PROCESS_TAG: f"{socket.gethostname()}/{os.getpid()}"},
+        raise_on_error=False,
+    )
+    if not result.success:
+        failures = [event.event_specific_data for event in result.all_events if event.is_step_failure]
+        reasons = "; ".join(str(getattr(data, "error_display_string", data)) for data in failures)
+        raise ProcessingError(f"job {name} failed (run {result.run_id}): {reasons}")
+
+
+def _bury_dead_runs(instance: dg.DagsterInstance) -> None:
+    started = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING])
+    for run in instance.get_runs(started):
+        host, _, process_id = run.tags.get(_PROCESS_TAG, "").partition("/")
+        if host == socket.gethostname() and not _is_alive(int(process_id)):
+            instance.report_run_failed(run, "its process was killed")
+            instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+
+
+def _is_alive(process_id: int) -> bool:
+    try:
+        os.kill(process_id, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
