@@ -1,0 +1,247 @@
+"""The `smartdrive` command. Each command reads the settings once and hands values on."""
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from smartdrive_dagster.settings import SecretMissingError, Settings
+
+app = typer.Typer(
+    name="smartdrive",
+    help="Vehicle data that its owner keeps: from OBD-II messages to Delta tables.\n\n"
+    "Where things lie is read from the environment: SMARTDRIVE_LAKE_URL (./lake), SMARTDRIVE_LANDING_URL "
+    "(./landing), SMARTDRIVE_TIME_ZONE (UTC), SMARTDRIVE_TRIP_GAP_S (300). Both places may be s3://bucket/prefix.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.command(epilog="Examples:\n\n  smartdrive demo\n\n  smartdrive demo --cars 2 --days 3")
+def demo(
+    cars: Annotated[int, typer.Option(min=1, max=50, help="How many cars drive")] = 5,
+    days: Annotated[int, typer.Option(min=1, max=60, help="How many days they drive")] = 6,
+) -> None:
+    """Land a small synthetic fleet's messages, run the Dagster jobs, and show what came out."""
+    from smartdrive_dagster.demo import land_fleet
+    from smartdrive_dagster.domain.identity import vehicle_id
+    from smartdrive_dagster.lake.lakehouse import Lakehouse
+    from smartdrive_dagster.landing.store import LandingStore
+    from smartdrive_dagster.screens import (
+        console,
+        show_balances,
+        show_commands,
+        show_freshness,
+        show_quarantine,
+        show_tables,
+        show_trips,
+    )
+    from smartdrive_dagster.status import status
+    from smartdrive_dagster.tables import gold
+
+    settings = Settings()
+    secret = settings.lake_secret()
+    store, lakehouse = LandingStore(settings.landing_url), Lakehouse(settings.lake_url)
+    with _progress() as bars:
+        task = bars.add_task("Landing messages", total=None)
+        landed = land_fleet(
+            store,
+            now=datetime.now(UTC),
+            cars=cars,
+            days=days,
+            on_object=lambda done, total: bars.update(task, completed=done, total=total),
+        )
+        _process(settings, bars)
+    found = status(lakehouse, store, now=datetime.now(UTC))
+    names = {vehicle_id(car.vin, secret): car.nickname for car in landed.truth.cars}
+    out = console()
+    out.print(show_balances(found.balances))
+    out.print(show_quarantine(found.quarantine_reasons))
+    out.print(show_tables(found))
+    out.print(show_trips(lakehouse.scan(gold.TRIPS).collect(), names))
+    out.print(show_freshness(found))
+    out.print(
+        show_commands(
+            {
+                "make ui": "lineage, runs, checks and backfills in the Dagster UI",
+                '.venv/bin/smartdrive sql "from marts.vehicle_daily order by local_date"': "ask the lake",
+                "make notebook": "trips, speed traces and a map",
+            }
+        )
+    )
+    if not found.balances.close:
+        raise typer.Exit(1)
+
+
+@app.command(
+    epilog="Example:\n\n  smartdrive process\n\nThe daemon of `make ui` does the same by itself, as messages land."
+)
+def process() -> None:
+    """Bring the lake up to date now: ingest what landed, compute stale Gold days."""
+    with _progress() as bars:
+        runs = _process(Settings(), bars)
+    typer.echo(f"{runs} runs" if runs else "the lake is up to date")
+
+
+@app.command(
+    name="import",
+    epilog="Examples:\n\n  smartdrive import drive.csv --vin WVWZZZ1JZXW000001 --date 2025-12-01 "
+    "--timezone Europe/Berlin\n\n  smartdrive import log.csv --vin WVWZZZ1JZXW000001 --format my-recorder.yml",
+)
+def import_(
+    files: Annotated[list[Path], typer.Argument(help="Recorded logs", show_default=False)],
+    vin: Annotated[str, typer.Option(help="The vehicle's VIN; goes into message payloads only")],
+    form: Annotated[
+        str | None,
+        typer.Option("--format", help="Name of a built-in format or a mapping file; detected by default"),
+    ] = None,
+    date_: Annotated[
+        datetime | None,
+        typer.Option("--date", formats=["%Y-%m-%d"], help="Day on which the log begins, if its times lack it"),
+    ] = None,
+    timezone: Annotated[str, typer.Option(help="IANA zone of the log's local times")] = "UTC",
+    process_now: Annotated[
+        bool, typer.Option("--process/--no-process", help="Also bring the lake up to date")
+    ] = True,
+) -> None:
+    """Turn recorded logs into landing objects, and so into trips. The same file twice adds no row."""
+    from smartdrive_dagster.landing.formats import load_format
+    from smartdrive_dagster.landing.importer import import_log
+    from smartdrive_dagster.landing.log_lines import detect_format
+    from smartdrive_dagster.landing.store import LandingStore
+    from smartdrive_dagster.screens import console, show_import
+
+    settings = Settings()
+    secret = settings.lake_secret()
+    store = LandingStore(settings.landing_url)
+    for path in files:
+        with _progress() as bars:
+            task = bars.add_task(f"Reading {path.name}", total=path.stat().st_size if path.is_file() else None)
+            report = import_log(
+                path,
+                vin=vin,
+                secret=secret,
+                store=store,
+                format=load_format(form) if form else detect_format(path),
+                day=date_.date() if date_ else None,
+                time_zone=timezone,
+                received_at=datetime.now(UTC),
+                progress=lambda read, bars=bars, task=task: bars.update(task, completed=read),  # type: ignore[misc]
+            )
+        console().print(show_import(path.name, report))
+    if process_now:
+        with _progress() as bars:
+            _process(settings, bars)
+
+
+@app.command(
+    epilog="Examples:\n\n  smartdrive sql 'select * from gold.trips order by started_at limit 5'\n\n"
+    "  smartdrive sql 'from marts.vehicle_daily' --format csv > daily.csv\n\n  smartdrive sql 'describe gold.trips'"
+)
+def sql(
+    query: Annotated[str, typer.Argument(help="One SELECT over bronze.*, silver.*, gold.* and marts.*")],
+    form: Annotated[str, typer.Option("--format", help="table, csv, json or parquet")] = "table",
+) -> None:
+    """Ask the lake with DuckDB, read-only. Times are shown in SMARTDRIVE_TIME_ZONE."""
+    from smartdrive_dagster.lake.lakehouse import Lakehouse
+    from smartdrive_dagster.lake.query import FORMATS, ask, write_result
+
+    if form not in FORMATS:
+        raise typer.BadParameter(f"{form!r} is not one of {', '.join(FORMATS)}", param_hint="--format")
+    settings = Settings()
+    frame = ask(Lakehouse(settings.lake_url), query, time_zone=settings.time_zone)
+    write_result(frame, form, sys.stdout.buffer)  # type: ignore[arg-type]
+
+
+@app.command(epilog="Examples:\n\n  smartdrive status\n\n  smartdrive status --json | jq .balances")
+def status(
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object")] = False,
+) -> None:
+    """Show rows, files, version and freshness per table, the lag behind landing, and both balances."""
+    from smartdrive_dagster.lake.lakehouse import Lakehouse
+    from smartdrive_dagster.landing.store import LandingStore
+    from smartdrive_dagster.screens import console, show_balances, show_freshness, show_quarantine, show_tables
+    from smartdrive_dagster.status import status as look
+
+    settings = Settings()
+    found = look(Lakehouse(settings.lake_url), LandingStore(settings.landing_url), now=datetime.now(UTC))
+    if as_json:
+        typer.echo(json.dumps(found.as_dict(), default=str, indent=2))
+        return
+    out = console()
+    out.print(show_tables(found))
+    out.print(show_balances(found.balances))
+    if found.quarantine_reasons:
+        out.print(show_quarantine(found.quarantine_reasons))
+    out.print(show_freshness(found))
+
+
+def main() -> None:
+    """Run the command line; what a user can mend is said in one line, without a traceback."""
+    from pydantic import ValidationError
+
+    try:
+        app()
+    except SecretMissingError as error:
+        _fail(str(error))
+    except ValidationError as error:
+        faults = (("_".join(map(str, fault["loc"])), fault["msg"]) for fault in error.errors())
+        _fail("; ".join(f"SMARTDRIVE_{name.upper()}: {text}" for name, text in faults))
+    except Exception as error:
+        if type(error).__name__ not in _TOLD:
+            raise
+        _fail(str(error))
+
+
+# Errors whose text tells a user what to do. By name: importing their modules would slow down every --help.
+_TOLD = {
+    "CredentialsMissingError",
+    "FormatError",
+    "FormatUndetectedError",
+    "HeaderMismatchError",
+    "LogUnreadableError",
+    "OptionError",
+    "ProcessingError",
+    "QueryError",
+}
+
+
+def _fail(text: str) -> None:
+    typer.secho(f"smartdrive: {text}", err=True, fg=typer.colors.RED)
+    raise SystemExit(1)
+
+
+@contextmanager
+def _progress() -> Iterator[Any]:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from smartdrive_dagster.screens import console
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console(error=True)) as bars:
+        yield bars
+
+
+def _process(settings: Settings, bars: Any) -> int:
+    from smartdrive_dagster.processing import Step, dagster_instance, process
+
+    titles = {"ingest": "Bronze and Silver", "gold": "Gold and marts"}
+    tasks: dict[str, Any] = {}
+
+    def on_step(step: Step) -> None:
+        if step.job not in tasks:
+            tasks[step.job] = bars.add_task(titles[step.job], total=step.total)
+        bars.update(tasks[step.job], completed=step.number - 1, description=f"{titles[step.job]} {step.days}")
+
+    with dagster_instance() as instance:
+        runs = process(settings, instance, on_step)
+    for job, task in tasks.items():
+        bars.update(task, completed=bars.tasks[task].total, description=titles[job])
+    return runs

@@ -1,0 +1,163 @@
+"""What the commands print: tables that a person reads, made from values that tests read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+import polars as pl
+from rich.console import Console, Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table as Grid
+from rich.text import Text
+
+from smartdrive_dagster.lake.audit import Balances
+from smartdrive_dagster.landing.import_report import ImportReport
+from smartdrive_dagster.status import Status
+from smartdrive_dagster.tables.silver import REASONS
+
+
+def show_balances(held: Balances) -> RenderableType:
+    """Both balances as sums that anyone can check."""
+    grid = _grid("Nothing lost, nothing twice", "", "landed", "accepted", "duplicate", "quarantined", "conflict")
+    judged = held.verdicts
+    quarantined = judged.get("quarantined", 0)
+    grid.add_row(
+        "lines",
+        _number(held.lines - held.unjudged),
+        _number(judged.get("accepted", 0)),
+        _number(judged.get("duplicate", 0)),
+        _number(quarantined),
+        _number(judged.get("conflict", 0)),
+    )
+    grid.add_row(
+        "samples",
+        _number(held.samples),
+        _number(held.samples_accepted),
+        _number(held.samples_duplicate),
+        _number(held.samples_quarantined),
+        "",
+    )
+    verdict = Text("both balances close", style="green") if held.close else Text(_open_balance(held), style="red")
+    return Group(grid, verdict)
+
+
+def show_quarantine(reasons: Mapping[str, int]) -> RenderableType:
+    """Why lines and samples were rejected."""
+    grid = _grid("In quarantine, with reasons", "reason", "rows", "what it means")
+    for reason, rows in sorted(reasons.items(), key=lambda item: -item[1]):
+        grid.add_row(reason, _number(rows), REASONS.get(reason, ""))
+    return grid
+
+
+def show_tables(status: Status) -> RenderableType:
+    """Rows, files, version and age of each table."""
+    grid = _grid("Tables", "table", "rows", "files", "version", "last commit")
+    for entry in status.tables:
+        if entry.version < 0:
+            grid.add_row(entry.table, "", "", "", Text("not yet written", style="dim"))
+        else:
+            age = _age(status.at, entry.committed_at)
+            grid.add_row(entry.table, _number(entry.rows), _number(entry.files), str(entry.version), age)
+    return grid
+
+
+def show_freshness(status: Status) -> RenderableType:
+    """How far the lake is behind landing."""
+    lines = [
+        f"landing objects      {_number(status.landing_objects)}, not yet in Bronze {status.unread_objects}",
+        f"newest message       {_seconds(status.lag_s)} ago" if status.lag_s is not None else "no message yet",
+        f"arrival days to do   {len(status.pending_days)}",
+        f"stale Gold days      {len(status.stale_days)}",
+    ]
+    if status.quarantine_share is not None:
+        lines.append(f"quarantine share     {status.quarantine_share:.2%} of lines")
+    if status.strays:
+        lines.append(f"strays               {status.strays} keys that are no landing objects; nothing reads them")
+    return Panel("\n".join(lines), title="Freshness", title_align="left", expand=False)
+
+
+def show_trips(trips: pl.DataFrame, names: Mapping[str, str]) -> RenderableType:
+    """Trips per vehicle.
+
+    Args:
+        trips: rows of gold.trips.
+        names: what to call a vehicle, by vehicle_id.
+    """
+    grid = _grid("Trips per vehicle", "vehicle", "vehicle_id", "trips", "km", "hours", "fastest")
+    per_vehicle = (
+        trips.group_by("vehicle_id")
+        .agg(
+            pl.len(),
+            pl.col("distance_km").sum(),
+            pl.col("duration_s").sum() / 3600,
+            pl.col("max_speed_kmh").max(),
+        )
+        .sort("distance_km", descending=True)
+    )
+    for vehicle, count, km, hours, fastest in per_vehicle.iter_rows():
+        speed = f"{fastest:.0f} km/h" if fastest is not None else "unknown"
+        grid.add_row(names.get(vehicle, ""), f"{vehicle[:8]}…", str(count), f"{km:.1f}", f"{hours:.1f}", speed)
+    return grid
+
+
+def show_commands(commands: Mapping[str, str]) -> RenderableType:
+    """What to try next."""
+    lines = Text("Try next\n", style="bold")
+    for command, purpose in commands.items():
+        lines.append(f"\n  {command}\n", style="cyan").append(f"      {purpose}\n", style="not bold dim")
+    return lines
+
+
+def show_import(path: str, report: ImportReport) -> RenderableType:
+    """What became of every reading of a recorded log."""
+    grid = _grid(path, "readings", "count", "what they are")
+    grid.add_row("read", _number(report.read), f"{_number(report.lines)} lines")
+    grid.add_row(
+        "mapped", _number(report.mapped), f"{_number(report.samples)} samples, {report.messages} messages"
+    )
+    for name, count in report.ignored.items():
+        grid.add_row("ignored", _number(count), name)
+    for reason, count in report.quarantined.items():
+        grid.add_row("quarantined", _number(count), reason)
+    grid.add_row("duplicate", _number(report.duplicate), "same signal, time and value")
+    notes = [Text(f"warning: {warning}", style="yellow") for warning in report.warnings]
+    notes += [Text(f"quarantined {example}", style="dim") for example in report.examples]
+    if report.objects_present:
+        notes.append(Text(f"{len(report.objects_present)} landing objects were there already: imported before"))
+    return Group(grid, *notes)
+
+
+def console(*, error: bool = False) -> Console:
+    """The terminal, or standard error for what is not the answer."""
+    return Console(stderr=error, highlight=False)
+
+
+def _grid(title: str, *columns: str) -> Grid:
+    grid = Grid(title=title, title_justify="left", title_style="bold", header_style="dim")
+    textual = {"", "table", "vehicle", "vehicle_id", "reason", "what it means", "readings", "what they are"}
+    for column in columns:
+        grid.add_column(column, justify="left" if column in textual else "right")
+    return grid
+
+
+def _number(value: int) -> str:
+    return f"{value:,}"
+
+
+def _open_balance(held: Balances) -> str:
+    return (
+        f"open: {held.unjudged} lines not judged yet, {held.objects_out_of_balance} objects and "
+        f"{held.lines_out_of_balance} lines out of balance"
+    )
+
+
+def _age(now: datetime, then: datetime | None) -> str:
+    return f"{_seconds((now - then).total_seconds())} ago" if then else ""
+
+
+def _seconds(seconds: float) -> str:
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{max(0.0, seconds):.0f} s"
