@@ -33,8 +33,8 @@ class EnvelopeError(ValueError):
 class _Line(msgspec.Struct):
     topic: str
     received_at: int
-    payload: str | None = None
-    payload_b64: str | None = None
+    payload: str | msgspec.UnsetType = msgspec.UNSET
+    payload_b64: str | msgspec.UnsetType = msgspec.UNSET
 
 
 _DECODER = msgspec.json.Decoder(_Line)
@@ -60,14 +60,15 @@ def decode(line: bytes) -> Envelope:
     """
     try:
         parsed = _DECODER.decode(line)
-        if (parsed.payload is None) == (parsed.payload_b64 is None):
+        text, encoded = parsed.payload, parsed.payload_b64
+        if (text is msgspec.UNSET) == (encoded is msgspec.UNSET):
             raise EnvelopeError("exactly one of payload and payload_b64 is needed")
         if not 0 <= parsed.received_at < _LATEST_MS:
             raise EnvelopeError("received_at is outside 1970 to 2100")
-        if parsed.payload is not None:
-            payload = parsed.payload.encode()
+        if isinstance(text, str):
+            payload = text.encode()
         else:
-            payload = base64.b64decode(parsed.payload_b64 or "", validate=True)
+            payload = base64.b64decode(str(encoded).encode("ascii"), validate=True)
     except (msgspec.MsgspecError, UnicodeError, RecursionError, binascii.Error) as error:
         raise EnvelopeError(_without_values(error)) from error
     return Envelope(parsed.topic, parsed.received_at, payload)

@@ -13,7 +13,10 @@ from smartdrive_dagster.landing.envelope import EnvelopeError, decode
 from smartdrive_dagster.landing.store import LandingObject, LandingStore
 
 MAX_EXPANDED_BYTES: Final = 256 * 1024 * 1024
+MAX_LINES: Final = 1_000_000  # an envelope takes 250 bytes or more: only an object of blank lines has as many
 _STEP = 1 << 20
+# Small pieces: what is left of one is copied at the end of each gzip member, which may be 20 bytes long.
+_GZIP_STEP = 4096
 # A zstd block expands to at most 128 KiB and may be stored in 4 bytes: 512 bytes expand to 16 MiB at most.
 _ZSTD_STEP = 512
 _WHOLE_OBJECT = 0
@@ -53,8 +56,9 @@ class _CorruptError(Exception):
 def read_lines(store: LandingStore, entry: LandingObject, *, max_bytes: int = MAX_EXPANDED_BYTES) -> list[Line]:
     """Read all lines of one object; blank lines are lines too (and no envelopes).
 
-    An object that expands to more than `max_bytes` becomes one line 0 with the fault ``object_too_large``. One
-    whose compression breaks off or is damaged keeps the lines before the break; what follows is one line 0.
+    An object that expands to more than `max_bytes` or `MAX_LINES` becomes one line 0 with the fault
+    ``object_too_large``. One whose compression breaks off or is damaged keeps the lines before the break; what
+    follows is one line 0.
 
     Raises:
         FileNotFoundError: the object is gone.
@@ -62,11 +66,13 @@ def read_lines(store: LandingStore, entry: LandingObject, *, max_bytes: int = MA
     if entry.size_bytes > max_bytes:
         return [_whole("object_too_large")]
     expanded = bytearray()
+    ends = 0
     fault: str | None = None
     try:
         for chunk in _expand(store.read(entry.key), entry.key):
             expanded += chunk
-            if len(expanded) > max_bytes:
+            ends += chunk.count(b"\n")
+            if len(expanded) > max_bytes or ends > MAX_LINES:
                 raise _TooLargeError
     except _TooLargeError:
         return [_whole("object_too_large")]
@@ -96,17 +102,23 @@ def _whole(fault: str) -> Line:
 
 def _expand(chunks: Iterator[bytes], key: str) -> Iterator[bytes]:
     if key.endswith(".gz"):
-        return _inflate(chunks)
+        return _inflate(_pieces(chunks, _GZIP_STEP))
     if key.endswith(".zst"):
-        return _unzstd(chunks)
+        return _unzstd(_pieces(chunks, _ZSTD_STEP))
     return chunks
 
 
-def _inflate(chunks: Iterator[bytes]) -> Iterator[bytes]:
+def _pieces(chunks: Iterator[bytes], size: int) -> Iterator[bytes]:
+    for chunk in chunks:
+        for start in range(0, len(chunk), size):
+            yield chunk[start : start + size]
+
+
+def _inflate(pieces: Iterator[bytes]) -> Iterator[bytes]:
     """Gzip, several members in a row included, in steps of bounded size."""
     state: zlib._Decompress | None = None
-    for chunk in chunks:
-        pending = chunk
+    for piece in pieces:
+        pending = piece
         while pending:
             state = state or zlib.decompressobj(wbits=31)
             try:
@@ -121,22 +133,21 @@ def _inflate(chunks: Iterator[bytes]) -> Iterator[bytes]:
         raise _TruncatedError
 
 
-def _unzstd(chunks: Iterator[bytes]) -> Iterator[bytes]:
+def _unzstd(pieces: Iterator[bytes]) -> Iterator[bytes]:
     """Zstandard frames, decoded one by one so that a missing end is seen."""
-    pending = b""
+    decompressor = zstandard.ZstdDecompressor(max_window_size=1 << 27)
     state: zstandard.ZstdDecompressionObj | None = None
-    for chunk in chunks:
-        pending = chunk
+    for piece in pieces:
+        pending = piece
         while pending:
-            state = state or zstandard.ZstdDecompressor(max_window_size=1 << 27).decompressobj()
+            state = state or decompressor.decompressobj()
             try:
-                yield state.decompress(pending[:_ZSTD_STEP])
+                yield state.decompress(pending)
             except zstandard.ZstdError as error:
                 raise _CorruptError from error
-            rest = pending[_ZSTD_STEP:]
             if state.eof:
-                pending, state = state.unused_data + rest, None
+                pending, state = state.unused_data, None
             else:
-                pending = rest
+                pending = b""
     if state is not None:
         raise _TruncatedError

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import os
 import re
@@ -27,6 +28,7 @@ _KEY = re.compile(
     r"(?P<channel>[a-z]+)/dt=(?P<date>\d{4}-\d{2}-\d{2})/hr=(?P<hour>[01]\d|2[0-3])/"
     r"(?P<name>[A-Za-z0-9._-]+)\.jsonl(?P<compression>\.gz|\.zst)?"
 )
+_STAGED = re.compile(r"#\d+\Z")  # how obstore names a file that it has not linked into place yet
 _CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
 
 
@@ -122,13 +124,12 @@ class LandingStore:
         objects: list[LandingObject] = []
         strays: list[str] = []
         for prefix in self._prefixes(since=since, on=on):
-            for batch in obstore.list(self._store, prefix=prefix or None):
-                for meta in batch:
-                    entry = _parse(meta["path"], meta["size"])
-                    if isinstance(entry, LandingObject):
-                        objects.append(entry)
-                    else:
-                        strays.append(entry)
+            for key, size in self._keys(prefix):
+                entry = _parse(key, size)
+                if isinstance(entry, LandingObject):
+                    objects.append(entry)
+                else:
+                    strays.append(entry)
         return Listing(tuple(sorted(objects)), tuple(sorted(strays)))
 
     def read(self, key: str) -> Iterator[bytes]:
@@ -140,14 +141,29 @@ class LandingStore:
         for chunk in obstore.get(self._store, key).stream(min_chunk_size=1 << 20):
             yield bytes(chunk)
 
+    def _keys(self, prefix: str) -> Iterator[tuple[str, int]]:
+        if self._directory is None:
+            for batch in obstore.list(self._store, prefix=prefix or None):
+                yield from ((meta["path"], meta["size"]) for meta in batch)
+        else:
+            # Not through obstore, which stops at the first file name that could not be a key.
+            yield from _files(self._directory, prefix)
+
+    def _folders(self, prefix: str) -> Iterator[str]:
+        if self._directory is None:
+            for path in obstore.list_with_delimiter(self._store, prefix=prefix)["common_prefixes"]:
+                yield path.rsplit("/", 1)[-1]
+        elif (folder := self._directory / prefix).is_dir():
+            yield from (entry.name for entry in os.scandir(folder) if entry.is_dir())
+
     def _prefixes(self, *, since: date | None, on: date | None) -> Iterator[str]:
         if on is not None:
             yield from (f"{channel}/dt={on.isoformat()}" for channel in CHANNELS)
         elif since is not None:
             for channel in CHANNELS:
-                for path in obstore.list_with_delimiter(self._store, prefix=channel)["common_prefixes"]:
-                    if path.rsplit("/", 1)[-1] >= f"dt={since.isoformat()}":
-                        yield path
+                for folder in self._folders(channel):
+                    if folder >= f"dt={since.isoformat()}":
+                        yield f"{channel}/{folder}"
         else:
             yield ""
 
@@ -161,6 +177,17 @@ def ulid(at: datetime) -> str:
 def now() -> datetime:
     """The wall clock, for shells that pass it on as a value."""
     return datetime.fromtimestamp(time.time(), UTC)
+
+
+def _files(root: Path, prefix: str) -> Iterator[tuple[str, int]]:
+    for folder, _, names in os.walk(root / prefix, followlinks=True):
+        for name in names:
+            path = Path(folder, name)
+            if _STAGED.search(name) or not path.is_file():
+                continue
+            key = os.fsencode(path.relative_to(root)).decode("utf-8", "backslashreplace")
+            with contextlib.suppress(FileNotFoundError):  # its retention ended this moment
+                yield key, path.stat().st_size
 
 
 def _parse(key: str, size: int) -> LandingObject | str:
