@@ -5,12 +5,16 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from smartdrive_dagster.settings import SecretMissingError, Settings
+
+if TYPE_CHECKING:
+    from smartdrive_dagster.lake.query import Format
 
 app = typer.Typer(
     name="smartdrive",
@@ -121,6 +125,7 @@ def import_(
     settings = Settings()
     secret = settings.lake_secret()
     store = LandingStore(settings.landing_url)
+    nothing_mapped = False
     for path in files:
         with _progress() as bars:
             task = bars.add_task(f"Reading {path.name}", total=path.stat().st_size if path.is_file() else None)
@@ -133,12 +138,15 @@ def import_(
                 day=date_.date() if date_ else None,
                 time_zone=timezone,
                 received_at=datetime.now(UTC),
-                progress=lambda read, bars=bars, task=task: bars.update(task, completed=read),  # type: ignore[misc]
+                progress=partial(_advance, bars, task),
             )
         console().print(show_import(path.name, report))
+        nothing_mapped = nothing_mapped or not report.mapped
     if process_now:
         with _progress() as bars:
             _process(settings, bars)
+    if nothing_mapped:
+        _fail("a file held no reading that could be imported; the table above says why")
 
 
 @app.command(
@@ -157,7 +165,7 @@ def sql(
         raise typer.BadParameter(f"{form!r} is not one of {', '.join(FORMATS)}", param_hint="--format")
     settings = Settings()
     frame = ask(Lakehouse(settings.lake_url), query, time_zone=settings.time_zone)
-    write_result(frame, form, sys.stdout.buffer)  # type: ignore[arg-type]
+    write_result(frame, cast("Format", form), sys.stdout.buffer)
 
 
 @app.command(epilog="Examples:\n\n  smartdrive status\n\n  smartdrive status --json | jq .balances")
@@ -173,7 +181,7 @@ def status(
     settings = Settings()
     found = look(Lakehouse(settings.lake_url), LandingStore(settings.landing_url), now=datetime.now(UTC))
     if as_json:
-        typer.echo(json.dumps(found.as_dict(), default=str, indent=2))
+        typer.echo(json.dumps(found.as_dict(), default=lambda moment: moment.isoformat(), indent=2))
         return
     out = console()
     out.print(show_tables(found))
@@ -211,6 +219,10 @@ _TOLD = {
     "ProcessingError",
     "QueryError",
 }
+
+
+def _advance(bars: Any, task: Any, done: int) -> None:
+    bars.update(task, completed=done)
 
 
 def _fail(text: str) -> None:

@@ -24,8 +24,8 @@ from smartdrive_dagster.tables import Days, ranges
 HOME: Final = Path(".smartdrive/dagster")
 _PROCESS_TAG: Final = "smartdrive/process"
 _RANGE_START, _RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
-_QUIET: Final = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-_NO_WAIT: Final = {**_QUIET, "ops": {"bronze_and_silver": {"config": {"idle_s": 0.0}}}}
+_SILENT: Final = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+_NO_WAIT: Final = {**_SILENT, "ops": {"bronze_and_silver": {"config": {"idle_s": 0.0}}}}
 
 
 class ProcessingError(RuntimeError):
@@ -99,7 +99,7 @@ def _run(
     name: str,
     *,
     partition_key: str | None = None,
-    run_config: Mapping[str, object] = _QUIET,
+    run_config: Mapping[str, object] = _SILENT,
     tags: dict[str, str] | None = None,
 ) -> None:
     result = jobs.resolve_job_def(name).execute_in_process(

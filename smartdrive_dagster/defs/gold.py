@@ -16,6 +16,7 @@ from smartdrive_dagster.defs.specs import (
     batch_passed,
     is_backfill,
     key,
+    near_day_of,
     pool,
 )
 from smartdrive_dagster.domain.identity import digest
@@ -66,7 +67,7 @@ def _mart(model: Model) -> dg.AssetsDefinition:
             asset_spec(
                 table,
                 kinds={"delta", "duckdb", "sql"},
-                deps=[any_day_of(upstream) for upstream in model.reads],
+                deps=[_mart_dep(upstream) for upstream in model.reads],
                 partitions_def=EVENT_DAYS,
                 code_version=digest(repr((model.sql, model.views)).encode())[:8],
             )
@@ -92,6 +93,10 @@ def _mart(model: Model) -> dg.AssetsDefinition:
         yield from _recomputed(context, lake, table, commits, data_tests=model.data_tests)
 
     return mart
+
+
+def _mart_dep(upstream: Table) -> dg.AssetDep:
+    return any_day_of(upstream) if upstream.layer == "silver" else near_day_of(upstream)
 
 
 def _data_test_spec(table: Table, test: DataTest) -> dg.AssetCheckSpec:

@@ -13,17 +13,22 @@ from smartdrive_dagster.defs.table_checks import table_checks
 
 TABLE_CHECKS: Final = table_checks()
 
+# The event log holds every event; the console of `make ui` shows what a person can use.
+QUIET: Final = {"loggers": {"console": {"config": {"log_level": "WARNING"}}}}
+
 INGEST_JOB: Final = dg.define_asset_job(
     "ingest",
-    selection=dg.AssetSelection.assets(bronze_and_silver),
+    selection=dg.AssetSelection.assets(bronze_and_silver) - dg.AssetSelection.checks(*TABLE_CHECKS),
     partitions_def=ARRIVAL_DAYS,
+    config=QUIET,
     description="Landing to Bronze and Silver for one arrival day, in a loop until idle.",
 )
 
 GOLD_JOB: Final = dg.define_asset_job(
     "gold",
-    selection=dg.AssetSelection.groups("gold", "marts"),
+    selection=dg.AssetSelection.groups("gold", "marts") - dg.AssetSelection.checks(*TABLE_CHECKS),
     partitions_def=EVENT_DAYS,
+    config=QUIET,
     description="Stale event days of Gold and the marts.",
 )
 

@@ -51,7 +51,7 @@ def recompute_trips(lakehouse: Lakehouse, days: Sequence[date], gap_s: float, *,
         telemetry = lakehouse.scan(silver.TELEMETRY, window.widened(trips_domain.HALO_DAYS))
         if vehicles is not None:
             telemetry = telemetry.filter(pl.col("vehicle_id").is_in(sorted(vehicles)))
-        return trips_domain.segment_trips(telemetry, days=window, gap_s=gap_s).collect()
+        return trips_domain.segment_trips(telemetry, days=window, gap_s=gap_s).collect(engine="streaming")
 
     return _recompute(lakehouse, gold.TRIPS, days, trips_domain.HALO_DAYS, compute, redo=redo)
 
@@ -65,6 +65,8 @@ def recompute_mart(
     being stale too.
     """
     table = model.table
+    if redo:
+        days = _possible(lakehouse, table, days, MART_HALO_DAYS)
     for chunk in _chunks(days):
         upstream = [
             day
@@ -96,6 +98,8 @@ def _broken_promises(model: Model, rows: pl.DataFrame, lakehouse: Lakehouse) -> 
 def _recompute(
     lakehouse: Lakehouse, table: Table, days: Sequence[date], halo: int, compute: Compute, *, redo: bool
 ) -> Iterator[Commit]:
+    if redo:
+        days = _possible(lakehouse, table, days, halo)
     for chunk in _chunks(days):
         ledger = lakehouse.open(silver.MESSAGES)
         fresh = lakehouse.fresh_until(table, chunk)
@@ -106,6 +110,15 @@ def _recompute(
         vehicles = None if redo else vehicles_touching(touched, {day: fresh[day] for day in due}, halo)
         computed = pl.concat([empty(table), *(compute(part, vehicles) for part in ranges(due))])
         yield lakehouse.replace_days(table, _merged(table, due, vehicles, computed), due, batch=ledger.batch)
+
+
+def _possible(lakehouse: Lakehouse, table: Table, days: Sequence[date], halo: int) -> list[date]:
+    """Those of the days that have rows or could have some: a backfill may name twenty years."""
+    touched = touched_pairs(lakehouse.scan(silver.MESSAGES)).collect()
+    column = table.partition_by or ""
+    present = lakehouse.scan(table).select(pl.col(column).unique()).collect().get_column(column)
+    possible = {*candidate_days(touched, halo), *present}
+    return [day for day in days if day in possible]
 
 
 def _merged(

@@ -39,6 +39,14 @@ def any_day_of(table: Table | str) -> dg.AssetDep:
     return dg.AssetDep(key(table), partition_mapping=dg.AllPartitionMapping())
 
 
+def near_day_of(table: Table | str) -> dg.AssetDep:
+    """A dependency of a local day on the UTC days that it overlaps: the same one and its neighbours."""
+    neighbours = dg.TimeWindowPartitionMapping(
+        start_offset=-1, end_offset=1, allow_nonexistent_upstream_partitions=True
+    )
+    return dg.AssetDep(key(table), partition_mapping=neighbours)
+
+
 def asset_spec(
     table: Table,
     *,

@@ -14,7 +14,6 @@ from smartdrive_dagster.tables.signals import COLUMN_OF_SIGNAL, SIGNALS
 
 EARLIEST_MS: Final = 1_199_145_600_000  # 2008-01-01: the first year in which every new car had to speak CAN
 LARGEST_SKEW_MS: Final = 5 * 60 * 1000
-_INT64: Final = 2**63 - 1
 _SUPPORTED_CHANNELS: Final = ("telemetry", "events")
 _WHOLE_LINE: Final = -1
 
@@ -118,7 +117,7 @@ class _Collector:
         columns = self._samples
         columns["message"].extend([number] * samples)
         columns["sample"].extend(range(samples))
-        columns["t_ms"].extend(max(-_INT64, min(_INT64, t)) for t in message.t_ms)
+        columns["t_ms"].extend(message.t_ms)
         known = {COLUMN_OF_SIGNAL[n]: v for n, v in message.signals.items() if n in COLUMN_OF_SIGNAL}
         missing = [None] * samples
         for column in SIGNALS:
@@ -129,10 +128,9 @@ class _Collector:
     def _add_event(self, line: tuple[Any, ...], event: Event) -> None:
         vehicle = self._vehicle(event.vin)
         claimed = (*line, event.message_id, event.content_digest, vehicle)
-        t_ms = max(-_INT64, min(_INT64, event.t_ms))
-        self._events.append((*claimed, event.device_id, event.type, event.detail, t_ms))
+        self._events.append((*claimed, event.device_id, event.type, event.detail, event.t_ms))
         unique = {(dtc.code, dtc.status): dtc.title for dtc in event.dtcs}
-        self._dtcs.extend((*claimed, code, status, title, t_ms) for (code, status), title in unique.items())
+        self._dtcs.extend((*claimed, code, status, title, event.t_ms) for (code, status), title in unique.items())
 
     def result(self) -> Decoded:
         return Decoded(

@@ -6,10 +6,10 @@ the message is at fault and never quotes a value of it.
 
 from __future__ import annotations
 
-import re
+import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 import msgspec
 
@@ -17,11 +17,17 @@ from smartdrive_dagster.domain.identity import digest, is_vin, message_id
 
 MAX_PAYLOAD_BYTES: Final = 102_400
 MAX_SAMPLES: Final = 10_000
+MAX_DEPTH: Final = 64
 
-_Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
+# Patterns end in \Z: Python's $ would let a line feed pass.
+_Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._-]{1,64}\Z")]
 _Seq = Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
-_SignalName = Annotated[str, msgspec.Meta(pattern=r"^[A-Z][A-Z0-9_]{0,63}$")]
-_Instants = Annotated[list[int], msgspec.Meta(min_length=1, max_length=MAX_SAMPLES)]
+_SignalName = Annotated[str, msgspec.Meta(pattern=r"^[A-Z][A-Z0-9_]{0,63}\Z")]
+_Instant = Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
+_Instants = Annotated[list[_Instant], msgspec.Meta(min_length=1, max_length=MAX_SAMPLES)]
+_Signals = Annotated[dict[_SignalName, list[float | None]], msgspec.Meta(min_length=1)]
+_Count = Annotated[int, msgspec.Meta(ge=0)]
+_Measure = Annotated[float, msgspec.Meta(ge=0)]
 _Phase = Literal["ready", "cranking", "running", "post_drive", "sentinel", "suspended"]
 _EventType = Literal[
     "ignition_on",
@@ -35,7 +41,6 @@ _EventType = Literal[
 ]
 # The v0 senders' own names of signals; any other pid_code is a python-OBD name already.
 _V0_SIGNALS: Final = {"BATTERY_VOLTAGE": "ELM_VOLTAGE"}
-_V0_SIGNAL_NAME: Final = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +94,7 @@ class Event:
 
 
 class _Head(msgspec.Struct):
-    schema: Any = None
+    schema: Any = msgspec.UNSET
 
 
 class _TelemetryV1(msgspec.Struct):
@@ -100,7 +105,7 @@ class _TelemetryV1(msgspec.Struct):
     phase: _Phase
     t: _Instants
     clock: Literal["synced", "unsynced"]
-    signals: dict[_SignalName, list[float | None]]
+    signals: _Signals
 
 
 class _EventV1(msgspec.Struct):
@@ -108,36 +113,57 @@ class _EventV1(msgspec.Struct):
     device_id: _Name
     boot_id: _Name
     seq: _Seq
-    t: int
+    t: _Instant
     type: _EventType
-    detail: dict[str, Any] = {}
+    detail: dict[str, Any]
 
 
 class _ScannedCode(msgspec.Struct):
-    code: Annotated[str, msgspec.Meta(pattern=r"^[PCBU][0-3][0-9A-F]{3}$")]
+    code: Annotated[str, msgspec.Meta(pattern=r"^[PCBU][0-3][0-9A-F]{3}\Z")]
     title: str | None = None
 
 
+_Codes = Annotated[list[_ScannedCode], msgspec.Meta(max_length=256)]
+
+
 class _DtcScan(msgspec.Struct):
-    stored: list[_ScannedCode] = []
-    pending: list[_ScannedCode] = []
-    permanent: list[_ScannedCode] = []
+    stored: _Codes | None
+    pending: _Codes | None
+    permanent: _Codes | None
+
+
+class _Health(msgspec.Struct):
+    spool_age_s: _Measure
+    achieved_hz: dict[_SignalName, _Measure]
+    restarts: _Count
+    drops: _Count
+
+
+_TimestampV0 = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,9})?"
+        r"(Z|[+-][0-9]{2}:[0-9]{2})?\Z"
+    ),
+]
 
 
 class _PidV0(msgspec.Struct):
-    pid_code: str
-    value: float | None = None
+    pid_code: _SignalName
+    value: float | None
+    timestamp: _TimestampV0
 
 
 class _TelemetryV0(msgspec.Struct):
     vin: str
-    timestamp: str
-    rpm: float | None = None
-    voltage: float | None = None
+    timestamp: _TimestampV0
+    rpm: float | None
+    voltage: float | None
+    pids: Annotated[list[_PidV0], msgspec.Meta(max_length=256)]
     speed: float | None = None
-    pids: list[_PidV0] = []
 
 
+_Shape = TypeVar("_Shape", _DtcScan, _Health)
 _HEAD = msgspec.json.Decoder(_Head)
 _TELEMETRY_V1 = msgspec.json.Decoder(_TelemetryV1)
 _EVENT_V1 = msgspec.json.Decoder(_EventV1)
@@ -172,13 +198,15 @@ def _by_schema(payload: bytes) -> Telemetry | Event | Rejection:
             return _telemetry_v1(_TELEMETRY_V1.decode(payload))
         case "events.v1":
             return _event_v1(_EVENT_V1.decode(payload))
-        case None:
+        case msgspec.UNSET:
             return _telemetry_v0(_TELEMETRY_V0.decode(payload))
         case _:
             return Rejection("schema_unknown", "known are telemetry.v1, events.v1 and telemetry.v0 (no name)")
 
 
 def _validation_rejection(text: str) -> Rejection:
+    if text.startswith("Invalid enum value"):  # the only text that quotes what was sent
+        return Rejection("schema_violated", f"Expected a known value{text[text.rindex(' - at `$') :]}")
     if "out of range" in text or (text.startswith("Expected `object`") and "$" not in text):
         return Rejection("not_json", text)
     return Rejection("schema_violated", text)
@@ -209,18 +237,54 @@ def _telemetry_v1(message: _TelemetryV1) -> Telemetry | Rejection:
 def _event_v1(message: _EventV1) -> Event | Rejection:
     if not is_vin(message.vin):
         return Rejection("vin_invalid", "$.vin")
-    scan = msgspec.convert(message.detail, _DtcScan) if message.type == "dtc_scan" else _DtcScan()
-    statuses = (("stored", scan.stored), ("pending", scan.pending), ("permanent", scan.permanent))
+    canonical = _canonical(message.detail)
+    dtcs: tuple[Dtc, ...] = ()
+    match message.type:
+        case "dtc_scan":
+            scan = _shaped(message.detail, _DtcScan)
+            statuses = (("stored", scan.stored), ("pending", scan.pending), ("permanent", scan.permanent))
+            dtcs = tuple(Dtc(code.code, status, code.title) for status, codes in statuses for code in codes or ())
+        case "health":
+            _shaped(message.detail, _Health)
     return Event(
         vin=message.vin,
         device_id=message.device_id,
         message_id=message_id(message.device_id, message.boot_id, message.seq),
-        content_digest=_content_digest("events.v1", (message.vin, message.t, message.type, message.detail)),
+        content_digest=_content_digest("events.v1", (message.vin, message.t, message.type, canonical)),
         t_ms=message.t,
         type=message.type,
         detail=msgspec.json.encode(message.detail, order="sorted").decode(),
-        dtcs=tuple(Dtc(code.code, status, code.title) for status, codes in statuses for code in codes),
+        dtcs=dtcs,
     )
+
+
+def _shaped(detail: dict[str, Any], shape: type[_Shape]) -> _Shape:
+    try:
+        return msgspec.convert(detail, shape)
+    except msgspec.ValidationError as error:
+        raise msgspec.ValidationError(f"{error} - of `$.detail`") from error
+
+
+def _canonical(value: Any, depth: int = 0) -> Any:
+    """The same value for equal numbers, so that 1 and 1.0 are one content.
+
+    Raises:
+        msgspec.ValidationError: a whole number is beyond the range of a 64-bit float.
+        RecursionError: it is nested deeper than `MAX_DEPTH`, whatever the caller's own depth.
+    """
+    if depth > MAX_DEPTH:
+        raise RecursionError
+    match value:
+        case dict():
+            return {name: _canonical(part, depth + 1) for name, part in value.items()}
+        case list():
+            return [_canonical(part, depth + 1) for part in value]
+        case float() if value.is_integer() and abs(value) < 2**53:
+            return int(value)
+        case int() if abs(value) > sys.float_info.max:
+            raise msgspec.ValidationError("Number out of range - at `$.detail`")
+        case _:
+            return value
 
 
 def _telemetry_v0(message: _TelemetryV0) -> Telemetry | Rejection:
@@ -236,10 +300,7 @@ def _telemetry_v0(message: _TelemetryV0) -> Telemetry | Rejection:
         return Rejection("schema_violated", "Expected a time of the years 1 to 9999 - at `$.timestamp`")
     signals: dict[str, list[float | None]] = {}
     for pid in message.pids:
-        name = _V0_SIGNALS.get(pid.pid_code, pid.pid_code)
-        if not _V0_SIGNAL_NAME.fullmatch(name):
-            return Rejection("schema_violated", "Expected the name of a signal - at `$.pids[...].pid_code`")
-        signals[name] = [pid.value]
+        signals[_V0_SIGNALS.get(pid.pid_code, pid.pid_code)] = [pid.value]
     own = {"RPM": message.rpm, "ELM_VOLTAGE": message.voltage, "SPEED": message.speed}
     signals |= {name: [value] for name, value in own.items() if value is not None}
     content = _content_digest("telemetry.v0", (message.vin, t_ms, signals))

@@ -72,8 +72,8 @@ def conform(table: Table, frame: pl.DataFrame) -> pl.DataFrame:
     """Bring a frame into the table's column order and types, and hold it against the spec.
 
     Raises:
-        BatchRejectedError: a column is missing or unknown, a required value is null, a value is not among the
-            accepted ones, or a key appears twice.
+        BatchRejectedError: a column is missing or unknown, a value does not fit its type, a required value is
+            null, a value is not among the accepted ones, or a key appears twice.
     """
     schema = polars_schema(table)
     odd = set(schema).symmetric_difference(frame.columns)
@@ -81,10 +81,31 @@ def conform(table: Table, frame: pl.DataFrame) -> pl.DataFrame:
         raise BatchRejectedError(
             table, [Violation("columns are those of the spec", name, frame.height) for name in sorted(odd)]
         )
-    typed = frame.select(pl.col(name).cast(dtype) for name, dtype in schema.items())
+    typed = _cast(table, frame, schema)
     if violations := check(table, typed):
         raise BatchRejectedError(table, violations)
     return typed
+
+
+def _cast(table: Table, frame: pl.DataFrame, schema: pl.Schema) -> pl.DataFrame:
+    try:
+        return frame.select(pl.col(name).cast(dtype) for name, dtype in schema.items())
+    except pl.exceptions.PolarsError:
+        # Polars' own words quote the values.
+        violations = [
+            Violation("the column's type", name, frame.height)
+            for name, dtype in schema.items()
+            if not _fits(frame.get_column(name), dtype)
+        ]
+    raise BatchRejectedError(table, violations)
+
+
+def _fits(values: pl.Series, dtype: pl.DataType) -> bool:
+    try:
+        values.cast(dtype)
+    except pl.exceptions.PolarsError:
+        return False
+    return True
 
 
 def check(table: Table, frame: pl.DataFrame) -> list[Violation]:

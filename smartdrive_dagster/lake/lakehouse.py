@@ -176,7 +176,8 @@ class Lakehouse:
     ) -> Commit:
         """Replace whole days of a table, and record for each the ledger batch up to which it is now fresh.
 
-        Days whose rows are as before are not rewritten; their batch is recorded all the same.
+        Days whose rows are as before are not rewritten; their batch is recorded all the same. Days for which a
+        newer batch is recorded are left as they are.
 
         Args:
             table: partitioned by a date.
@@ -184,26 +185,20 @@ class Lakehouse:
             days: the days.
             batch: the ledger's batch that `rows` has seen.
         """
-        wanted = sorted(set(days))
         column = table.partition_by or ""
-
-        def changed_days(snapshot: Snapshot, frame: pl.DataFrame) -> list[date]:
-            before = snapshot.rows().filter(pl.col(column).is_in(wanted)).collect()
-            content = list(table.content)
-            old = {day[0]: part.select(content).sort(table.key) for day, part in before.group_by(column)}
-            new = {day[0]: part.select(content).sort(table.key) for day, part in frame.group_by(column)}
-            return [day for day in wanted if not _same(old.get(day), new.get(day))]
-
+        asked = sorted(set(days))
         for _ in range(_MAX_ATTEMPTS):
             snapshot = self._open_to_write(table)
             frame = conform(table, rows(snapshot))
-            if stray := set(frame.get_column(column)) - set(wanted):
+            if stray := set(frame.get_column(column)) - set(asked):
                 raise ValueError(f"{table}: rows of days that are not being replaced: {sorted(stray)}")
-            changed = changed_days(snapshot, frame)
-            marks = {f"{table}/{day}": batch for day in wanted if snapshot.transaction(f"{table}/{day}") < batch}
-            kept = frame.filter(pl.col(column).is_in(changed))
+            seen = {day: snapshot.transaction(f"{table}/{day}") for day in asked}
+            ours = [day for day in asked if seen[day] <= batch]  # somebody has computed the others from newer data
+            changed = _changed_days(snapshot, frame, ours)
+            marks = {f"{table}/{day}": batch for day in ours if seen[day] < batch}
             if not changed and not marks:
                 return Commit(table, snapshot.version, 0)
+            kept = frame.filter(pl.col(column).is_in(changed))
             predicate = _in_list(column, changed) if changed else None
             if self._try_write(snapshot, kept, predicate, marks):
                 return Commit(table, self.open(table).version, kept.height)
@@ -303,6 +298,17 @@ class Lakehouse:
             # Two processes may create at once: what counts is that it is there now.
             if not self.exists(table):
                 raise
+
+
+def _changed_days(snapshot: Snapshot, frame: pl.DataFrame, days: list[date]) -> list[date]:
+    """Days on which a frame's rows differ in content from the snapshot's."""
+    table = snapshot.table
+    column = table.partition_by or ""
+    content = list(table.content)
+    before = snapshot.rows().filter(pl.col(column).is_in(days)).collect()
+    old = {day[0]: part.select(content).sort(table.key) for day, part in before.group_by(column)}
+    new = {day[0]: part.select(content).sort(table.key) for day, part in frame.group_by(column)}
+    return [day for day in days if not _same(old.get(day), new.get(day))]
 
 
 def _same(old: pl.DataFrame | None, new: pl.DataFrame | None) -> bool:

@@ -19,7 +19,7 @@ TRIPS = Table(
         Column(
             "distance_km",
             "double",
-            "Trapezoid rule on speed; null where no speed was measured",
+            "Trapezoid rule on speed; null where no two speed readings lie within 10 s",
             unit="km",
             vss="Vehicle.TraveledDistance",
         ),

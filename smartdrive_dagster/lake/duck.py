@@ -1,0 +1,162 @@
+"""DuckDB over the lake: one view per table, read through the Delta log, and nothing else within reach.
+
+A connection sees the schemas bronze, silver, gold and marts. A table that does not exist yet is an empty relation
+of the right columns, so that a query written today runs on the first day. What a connection may touch is locked
+after set-up: no path outside the lake, no extension, no setting.
+
+Timestamps follow the session's time zone, which is always set: ``cast(event_at as date)`` is the local date.
+The packages here read results as Arrow streams, `polars.DataFrame(connection.sql("…"))`, which needs no pyarrow.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterable
+from importlib import resources
+from typing import TYPE_CHECKING, Final
+from uuid import uuid4
+
+import duckdb
+
+from smartdrive_dagster.tables import Table
+
+if TYPE_CHECKING:  # loading models needs this module, but neither polars nor deltalake
+    from smartdrive_dagster.lake.lakehouse import Lakehouse
+
+LAYERS: Final = ("bronze", "silver", "gold", "marts")
+
+DUCKDB_TYPES: Final[dict[str, str]] = {
+    "string": "VARCHAR",
+    "integer": "INTEGER",
+    "long": "BIGINT",
+    "double": "DOUBLE",
+    "boolean": "BOOLEAN",
+    "binary": "BLOB",
+    "date": "DATE",
+    "timestamp": "TIMESTAMP WITH TIME ZONE",
+    "map<string,double>": "MAP(VARCHAR, DOUBLE)",
+    "array<struct<event_date:date,vehicle_id:string>>": "STRUCT(event_date DATE, vehicle_id VARCHAR)[]",
+}
+
+# httpfs copies the credentials of the environment into settings that any query could read back.
+_CREDENTIAL_SETTINGS = ("s3_access_key_id", "s3_secret_access_key", "s3_session_token")
+
+
+class CredentialsMissingError(RuntimeError):
+    """The lake is on S3 and nothing says how to sign requests."""
+
+
+def session(time_zone: str) -> duckdb.DuckDBPyConnection:
+    """Open an empty in-memory database that knows the layers and the zone, and loads nothing by itself."""
+    connection = duckdb.connect(
+        ":memory:",
+        config={
+            "autoinstall_known_extensions": False,
+            "autoload_known_extensions": False,
+            "allow_community_extensions": False,
+            "allow_persistent_secrets": False,
+            "temp_directory": os.path.join(tempfile.gettempdir(), f"smartdrive-duckdb-{uuid4().hex}"),
+        },
+    )
+    connection.execute(f"SET TimeZone = {quoted(time_zone)}")
+    for layer in LAYERS:
+        connection.execute(f"CREATE SCHEMA {layer}")
+    return connection
+
+
+def connect(lakehouse: Lakehouse, *, time_zone: str, tables: Iterable[Table]) -> duckdb.DuckDBPyConnection:
+    """Open DuckDB over some tables of the lake, read-only and locked.
+
+    Every query reads the newest version of each table it names. `INSTALL`, `LOAD` and `SET` are refused, and so is
+    to read, attach or copy to anything outside the lake's root; no view can be written to.
+
+    Args:
+        lakehouse: the lake.
+        time_zone: IANA name of the zone in which dates are taken from instants.
+        tables: the tables to show.
+
+    Raises:
+        CredentialsMissingError: the lake is on S3 and there are no credentials.
+    """
+    connection = session(time_zone)
+    try:
+        if lakehouse.url.startswith("s3://"):
+            _load_extension(connection, "httpfs")
+            _create_secret(connection, lakehouse.url)
+        _load_extension(connection, "delta")
+        for table in tables:
+            connection.execute(_view(lakehouse, table))
+            connection.execute(_comments(connection, table))
+        connection.execute(f"SET allowed_directories = [{quoted(f'{lakehouse.url}/')}]")
+        connection.execute("SET enable_external_access = false")
+        connection.execute("SET lock_configuration = true")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def quoted(text: str) -> str:
+    """Write a text as an SQL literal."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def columns_sql(table: Table) -> str:
+    """The table's columns as `CREATE TABLE` lists them."""
+    return ", ".join(f'"{column.name}" {DUCKDB_TYPES[column.dtype]}' for column in table.columns)
+
+
+def _load_extension(connection: duckdb.DuckDBPyConnection, name: str) -> None:
+    # The wheel ships the binary under the version of DuckDB that it was built for; LOAD needs no network then.
+    folder = resources.files(f"duckdb_extension_{name}") / "extensions" / f"v{duckdb.__version__}"
+    with resources.as_file(folder / f"{name}.duckdb_extension") as path:
+        connection.execute(f"LOAD {quoted(str(path))}")
+
+
+def _view(lakehouse: Lakehouse, table: Table) -> str:
+    if lakehouse.exists(table):
+        return f"CREATE VIEW {table} AS FROM delta_scan({quoted(lakehouse.uri(table))})"
+    names = ", ".join(f'"{column.name}"' for column in table.columns)
+    nulls = ", ".join(f"CAST(NULL AS {DUCKDB_TYPES[column.dtype]})" for column in table.columns)
+    return f"CREATE VIEW {table} AS FROM (VALUES ({nulls})) AS nothing({names}) WHERE false"
+
+
+def _comments(connection: duckdb.DuckDBPyConnection, table: Table) -> str:
+    present = set(connection.sql(f"FROM {table}").columns)
+    statements = [f"COMMENT ON VIEW {table} IS {quoted(table.description)}"]
+    statements += [
+        f'COMMENT ON COLUMN {table}."{column.name}" IS {quoted(column.comment)}'
+        for column in table.columns
+        if column.name in present
+    ]
+    return ";".join(statements)
+
+
+def _create_secret(connection: duckdb.DuckDBPyConnection, url: str) -> None:
+    import boto3  # only here: a quarter of a second that a lake on disk need not pay
+
+    aws = boto3.Session()
+    found = aws.get_credentials()
+    if found is None:
+        raise CredentialsMissingError(
+            f"no AWS credentials for {url}: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, "
+            "or run under a role"
+        )
+    credentials = found.get_frozen_credentials()
+    options: dict[str, str | bool] = {
+        "key_id": credentials.access_key,
+        "secret": credentials.secret_key,
+        "region": os.environ.get("AWS_REGION") or aws.region_name or "us-east-1",
+        "scope": url,
+    }
+    if credentials.token:
+        options["session_token"] = credentials.token
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    if endpoint:
+        scheme, _, host = endpoint.rpartition("://")
+        options |= {"endpoint": host.rstrip("/"), "url_style": "path", "use_ssl": scheme != "http"}
+    parameters = ", ".join(f"{name} ${name}" for name in options)
+    connection.execute(f"CREATE SECRET lake (TYPE s3, {parameters})", options)
+    for setting in _CREDENTIAL_SETTINGS:
+        connection.execute(f"SET {setting} = ''")
