@@ -151,7 +151,8 @@ def import_(
 
 @app.command(
     epilog="Examples:\n\n  smartdrive sql 'select * from gold.trips order by started_at limit 5'\n\n"
-    "  smartdrive sql 'from marts.vehicle_daily' --format csv > daily.csv\n\n  smartdrive sql 'describe gold.trips'"
+    "  smartdrive sql 'from marts.vehicle_daily' --format csv > daily.csv\n\n"
+    "  smartdrive sql 'describe gold.trips'"
 )
 def sql(
     query: Annotated[str, typer.Argument(help="One SELECT over bronze.*, silver.*, gold.* and marts.*")],

@@ -14,8 +14,8 @@ from smartdrive_dagster.landing.store import LandingObject, LandingStore
 
 MAX_EXPANDED_BYTES: Final = 256 * 1024 * 1024
 MAX_LINES: Final = 1_000_000  # an envelope takes 250 bytes or more: only an object of blank lines has as many
-_STEP = 1 << 20
-# Small pieces: what is left of one is copied at the end of each gzip member, which may be 20 bytes long.
+# Deflate expands 1,032 times at most: 4 KiB to 4 MiB. The rest of a piece is copied at the end of each member,
+# which may be 20 bytes long; that forbids large pieces too.
 _GZIP_STEP = 4096
 # A zstd block expands to at most 128 KiB and may be stored in 4 bytes: 512 bytes expand to 16 MiB at most.
 _ZSTD_STEP = 512
@@ -122,13 +122,13 @@ def _inflate(pieces: Iterator[bytes]) -> Iterator[bytes]:
         while pending:
             state = state or zlib.decompressobj(wbits=31)
             try:
-                yield state.decompress(pending, _STEP)
+                yield state.decompress(pending)
             except zlib.error as error:
                 raise _CorruptError from error
             if state.eof:
                 pending, state = state.unused_data, None
             else:
-                pending = state.unconsumed_tail
+                pending = b""
     if state is not None:
         raise _TruncatedError
 

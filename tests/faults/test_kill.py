@@ -56,10 +56,9 @@ def finish(lake: Path, landing: Path) -> Lakehouse:
 
 
 def die(lake: Path, landing: Path, commit: int, when: str, delay_s: float = 0, guard: str = "on") -> None:
-    command = [sys.executable, "-m", "tests.faults.worker", str(lake), str(landing), DAY]
-    died = subprocess.run(
-        [*command, str(commit), when, str(delay_s), guard], capture_output=True, text=True, timeout=120, check=False
-    )
+    worker = [sys.executable, "-m", "tests.faults.worker", str(lake), str(landing), DAY]
+    command = [*worker, str(commit), when, str(delay_s), guard]
+    died = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert died.returncode in {-signal.SIGKILL, 0}, died.stderr
 
 

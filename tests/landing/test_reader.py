@@ -177,11 +177,11 @@ def test_as_many_lines_as_the_bound_are_read(disk, monkeypatch):
 
 
 @pytest.mark.parametrize("suffix", [".gz", ".zst"])
-def test_a_hundred_thousand_empty_parts_cost_seconds_not_minutes(disk, suffix):
-    entry = put(disk, COMPRESS[suffix](b"") * 100_000, suffix)
+def test_the_cost_of_many_empty_parts_grows_with_their_number_only(disk, suffix):
+    entry = put(disk, COMPRESS[suffix](b"") * 300_000, suffix)
     before = time.process_time()
     assert read_lines(disk, entry) == []
-    assert time.process_time() - before < 1.0
+    assert time.process_time() - before < 2.0
 
 
 def gzip_bomb() -> bytes:
