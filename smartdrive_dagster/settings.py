@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import tempfile
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -43,7 +44,7 @@ class Settings(BaseSettings):
     def _known_zone(cls, value: str) -> str:
         try:
             ZoneInfo(value)
-        except (KeyError, ValueError) as error:
+        except (KeyError, ValueError, OSError) as error:
             raise ValueError(f"{value!r} is no IANA time zone; for example Europe/Berlin") from error
         return value
 
@@ -63,8 +64,7 @@ class Settings(BaseSettings):
                 f"{self.secret_file}. A new secret would give every vehicle a new vehicle_id."
             )
         self.secret_file.parent.mkdir(parents=True, exist_ok=True)
-        draft = self.secret_file.with_name(f"{self.secret_file.name}.{os.getpid()}")
-        descriptor = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+        descriptor, draft = tempfile.mkstemp(dir=self.secret_file.parent)  # readable by its owner only
         with os.fdopen(descriptor, "wb") as file:
             file.write(secrets.token_hex(32).encode())
             file.flush()
@@ -74,7 +74,7 @@ class Settings(BaseSettings):
         except FileExistsError:
             pass
         finally:
-            draft.unlink()
+            os.unlink(draft)
         return _checked(self.secret_file.read_bytes().strip(), str(self.secret_file))
 
 

@@ -144,7 +144,7 @@ def _create_secret(connection: duckdb.DuckDBPyConnection, url: str) -> None:
             "or run under a role"
         )
     credentials = found.get_frozen_credentials()
-    options: dict[str, str | bool] = {
+    options: dict[str, str | bool | None] = {
         "key_id": credentials.access_key,
         "secret": credentials.secret_key,
         "region": os.environ.get("AWS_REGION") or aws.region_name or "us-east-1",

@@ -2,33 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import gzip
-import os
 import re
 import secrets
-import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-import obstore
-from obstore.exceptions import AlreadyExistsError
-from obstore.store import LocalStore, S3Store
-
+from smartdrive_dagster.landing.backends import Backend, Bucket, Directory
 from smartdrive_dagster.landing.envelope import Envelope, encode
-
-if TYPE_CHECKING:
-    from obstore.store import ClientConfig
 
 CHANNELS: Final = ("telemetry", "events", "weather", "corrections", "profiles")
 _KEY = re.compile(
     r"(?P<channel>[a-z]+)/dt=(?P<date>\d{4}-\d{2}-\d{2})/hr=(?P<hour>[01]\d|2[0-3])/"
     r"(?P<name>[A-Za-z0-9._-]+)\.jsonl(?P<compression>\.gz|\.zst)?"
 )
-_STAGED = re.compile(r"#\d+\Z")  # how obstore names a file that it has not linked into place yet
 _CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
 
 
@@ -66,15 +56,9 @@ class LandingStore:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        if url.startswith("s3://"):
-            self._directory: Path | None = None
-            self._store: LocalStore | S3Store = S3Store.from_url(url, client_options=_client_options())
-        elif "://" in url:
+        if "://" in url and not url.startswith("s3://"):
             raise ValueError(f"landing root {url!r}: only a local path or s3://bucket/prefix is known")
-        else:
-            self._directory = Path(url).absolute()
-            self._directory.mkdir(parents=True, exist_ok=True)
-            self._store = LocalStore(self._directory)
+        self._backend: Backend = Bucket(url) if url.startswith("s3://") else Directory(Path(url).absolute())
 
     def land(
         self, channel: str, envelopes: Iterable[Envelope], *, at: datetime, name: str | None = None
@@ -106,13 +90,7 @@ class LandingStore:
 
     def put(self, key: str, body: bytes) -> bool:
         """Write one object; False where the key was taken (then nothing changed)."""
-        try:
-            obstore.put(self._store, key, body, mode="create", use_multipart=False)
-        except AlreadyExistsError:
-            return False
-        if self._directory is not None:
-            _sync(self._directory / key)
-        return True
+        return self._backend.put(key, body)
 
     def list(self, *, since: date | None = None, on: date | None = None) -> Listing:
         """List objects, all of them or those of some arrival days.
@@ -124,7 +102,7 @@ class LandingStore:
         objects: list[LandingObject] = []
         strays: list[str] = []
         for prefix in self._prefixes(since=since, on=on):
-            for key, size in self._keys(prefix):
+            for key, size in self._backend.keys(prefix):
                 entry = _parse(key, size)
                 if isinstance(entry, LandingObject):
                     objects.append(entry)
@@ -133,35 +111,19 @@ class LandingStore:
         return Listing(tuple(sorted(objects)), tuple(sorted(strays)))
 
     def read(self, key: str) -> Iterator[bytes]:
-        """Yield an object's stored bytes in chunks of about 1 MiB.
+        """Read an object's stored bytes in chunks of about 1 MiB.
 
         Raises:
             FileNotFoundError: the object is gone (its retention ended).
         """
-        for chunk in obstore.get(self._store, key).stream(min_chunk_size=1 << 20):
-            yield bytes(chunk)
-
-    def _keys(self, prefix: str) -> Iterator[tuple[str, int]]:
-        if self._directory is None:
-            for batch in obstore.list(self._store, prefix=prefix or None):
-                yield from ((meta["path"], meta["size"]) for meta in batch)
-        else:
-            # Not through obstore, which stops at the first file name that could not be a key.
-            yield from _files(self._directory, prefix)
-
-    def _folders(self, prefix: str) -> Iterator[str]:
-        if self._directory is None:
-            for path in obstore.list_with_delimiter(self._store, prefix=prefix)["common_prefixes"]:
-                yield path.rsplit("/", 1)[-1]
-        elif (folder := self._directory / prefix).is_dir():
-            yield from (entry.name for entry in os.scandir(folder) if entry.is_dir())
+        return self._backend.read(key)
 
     def _prefixes(self, *, since: date | None, on: date | None) -> Iterator[str]:
         if on is not None:
             yield from (f"{channel}/dt={on.isoformat()}" for channel in CHANNELS)
         elif since is not None:
             for channel in CHANNELS:
-                for folder in self._folders(channel):
+                for folder in self._backend.folders(channel):
                     if folder >= f"dt={since.isoformat()}":
                         yield f"{channel}/{folder}"
         else:
@@ -174,22 +136,6 @@ def ulid(at: datetime) -> str:
     return "".join(_CROCKFORD[(number >> shift) & 31] for shift in range(125, -1, -5))
 
 
-def now() -> datetime:
-    """The wall clock, for shells that pass it on as a value."""
-    return datetime.fromtimestamp(time.time(), UTC)
-
-
-def _files(root: Path, prefix: str) -> Iterator[tuple[str, int]]:
-    for folder, _, names in os.walk(root / prefix, followlinks=True):
-        for name in names:
-            path = Path(folder, name)
-            if _STAGED.search(name) or not path.is_file():
-                continue
-            key = os.fsencode(path.relative_to(root)).decode("utf-8", "backslashreplace")
-            with contextlib.suppress(FileNotFoundError):  # its retention ended this moment
-                yield key, path.stat().st_size
-
-
 def _parse(key: str, size: int) -> LandingObject | str:
     match = _KEY.fullmatch(key)
     if match is None or match["channel"] not in CHANNELS:
@@ -199,18 +145,3 @@ def _parse(key: str, size: int) -> LandingObject | str:
     except ValueError:
         return key
     return LandingObject(key, match["channel"], day, size)
-
-
-def _client_options() -> ClientConfig:
-    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL", "")
-    return {"allow_http": True} if endpoint.startswith("http://") else {}
-
-
-def _sync(path: Path) -> None:
-    # A link survives a crash of the process; only a sync survives a loss of power.
-    for target in (path, path.parent):
-        descriptor = os.open(target, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

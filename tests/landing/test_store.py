@@ -140,6 +140,17 @@ def test_odd_file_names_on_disk_do_not_stop_a_listing(tmp_path, name):
         strays.encode()
 
 
+@pytest.mark.parametrize("key", ["telemetry//a.jsonl", "./a", "/a"])
+@pytest.mark.parametrize("root", ["s3"], indirect=True)
+def test_odd_keys_on_s3_do_not_stop_a_listing(root, key):
+    import boto3
+
+    store = LandingStore(f"{root}/landing")
+    store.put(KEY, b"")
+    boto3.client("s3").put_object(Bucket=root.split("/")[2], Key=f"home/landing/{key}", Body=b"x")
+    assert [entry.key for entry in store.list().objects] == [KEY]
+
+
 @pytest.mark.parametrize("name", ["a/b", "../a", "a\\b", "it's", "a b", "ä", "a\n", "/"])
 def test_a_name_that_is_not_opaque_is_refused(tmp_path, name):
     store = LandingStore(str(tmp_path))

@@ -1,0 +1,197 @@
+"""Take the picture of the lineage page: a demo lake in a temporary directory, Dagster's UI, headless Chromium.
+
+Run as ``.venv/bin/python docs/take_screenshot.py`` from anywhere; writes ``docs/images/lineage.png``. Nothing but
+that file is left behind.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from websockets.sync.client import ClientConnection, connect
+
+ROOT: Final = Path(__file__).resolve().parents[1]
+BIN: Final = Path(sys.executable).parent
+PICTURE: Final = ROOT / "docs" / "images" / "lineage.png"
+# The graph shows its nodes in full in a wide window only; the picture is that window, made smaller.
+WINDOW: Final = (2500, 1290)
+SCALE: Final = 0.64
+_PATIENCE_S: Final = 120.0
+_CHROMIUM: Final = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+    "--hide-scrollbars",
+    "--remote-debugging-port=0",
+)
+
+
+def main() -> None:
+    """Make a lake, serve it, and photograph its lineage."""
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if chromium is None:
+        raise SystemExit("no chromium on the PATH: apt-get install chromium")
+    with tempfile.TemporaryDirectory(prefix="smartdrive-screenshot-") as name:
+        home = Path(name)
+        environment = _environment(home)
+        checks = [BIN / "dagster", "job", "execute", "-m", "smartdrive_dagster.definitions", "-j", "table_checks"]
+        for command in ([BIN / "smartdrive", "demo"], checks):
+            subprocess.run(command, cwd=home, env=environment, check=True, stderr=subprocess.DEVNULL)  # noqa: S603
+        port = _free_port()
+        server = [BIN / "dagster-webserver", "-w", ROOT / "workspace.yaml", "-h", "127.0.0.1", "-p", str(port)]
+        profile = home / "chromium"
+        browser = [chromium, *_CHROMIUM, f"--user-data-dir={profile}", "about:blank"]
+        with _running(server, home, environment), _running(browser, home, environment):
+            _wait_for_port(port, home / "dagster-webserver.log")
+            with connect(_page_socket(profile), max_size=None) as socket_:
+                PICTURE.parent.mkdir(exist_ok=True)
+                PICTURE.write_bytes(_photograph(Page(socket_), f"http://127.0.0.1:{port}/asset-groups"))
+    sys.stdout.write(f"{PICTURE.relative_to(ROOT)}: {PICTURE.stat().st_size:,} bytes\n")
+
+
+class Page:
+    """One tab, spoken to through the DevTools protocol."""
+
+    def __init__(self, connection: ClientConnection) -> None:
+        self._connection = connection
+        self._number = 0
+
+    def call(self, method: str, **parameters: object) -> Any:
+        """Call one method and return its result; events in between are passed over."""
+        self._number += 1
+        self._connection.send(json.dumps({"id": self._number, "method": method, "params": parameters}))
+        while True:
+            message = json.loads(self._connection.recv(timeout=_PATIENCE_S))
+            if message.get("id") == self._number:
+                if "error" in message:
+                    raise RuntimeError(f"{method}: {message['error']}")
+                return message["result"]
+
+    def evaluate(self, expression: str) -> Any:
+        """The value of a JavaScript expression in the page."""
+        return self.call("Runtime.evaluate", expression=expression, returnByValue=True)["result"].get("value")
+
+    def wait_until(self, expression: str) -> None:
+        """Wait until a JavaScript expression is true."""
+        deadline = time.monotonic() + _PATIENCE_S
+        while not self.evaluate(expression):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"the page never came to: {expression}")
+            time.sleep(0.5)
+
+
+def _photograph(page: Page, url: str) -> bytes:
+    page.call("Page.enable")
+    width, height = WINDOW
+    page.call(
+        "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=SCALE, mobile=False
+    )
+    page.call("Page.navigate", url=url)
+    page.wait_until("!!document.body && document.body.innerText.includes('bronze')")
+    time.sleep(3)
+    page.evaluate(_CLOSE_SIDE_PANELS)
+    page.evaluate(_PLAIN_BACKGROUND)
+    time.sleep(1)
+    for kind in ("rawKeyDown", "keyUp"):  # Alt+E expands all groups and fits the graph into the window
+        page.call("Input.dispatchKeyEvent", type=kind, modifiers=1, key="e", code="KeyE", windowsVirtualKeyCode=69)
+    page.wait_until("document.body.innerText.includes('vehicle_daily')")
+    page.wait_until("(document.body.innerText.match(/Passed/g) || []).length >= 9")
+    time.sleep(3)  # the health of the assets arrives in several answers
+    return base64.b64decode(page.call("Page.captureScreenshot", format="png")["data"])
+
+
+_CLOSE_SIDE_PANELS: Final = """
+[...document.querySelectorAll('button')].filter(b => b.querySelector('[aria-label=panel_show_right]')).reverse()
+  .forEach(b => b.click())
+"""
+# A dotted background doubles the size of the file.
+_PLAIN_BACKGROUND: Final = """
+[...document.querySelectorAll('div')].filter(d => d.offsetWidth > 1000)
+  .forEach(d => d.style.setProperty('background-image', 'none', 'important'))
+"""
+
+
+def _environment(home: Path) -> Mapping[str, str]:
+    dagster = home / "dagster"
+    dagster.mkdir()
+    (dagster / "dagster.yaml").symlink_to(ROOT / "dagster.yaml")
+    own = {
+        "DAGSTER_HOME": str(dagster),
+        "DAGSTER_DISABLE_TELEMETRY": "1",
+        "SMARTDRIVE_LAKE_URL": str(home / "lake"),
+        "SMARTDRIVE_LANDING_URL": str(home / "landing"),
+        "SMARTDRIVE_SECRET_FILE": str(home / "secret"),
+    }
+    return {**os.environ, **own}
+
+
+@contextmanager
+def _running(command: list[str | Path], home: Path, environment: Mapping[str, str]) -> Iterator[None]:
+    """A process and all its children, which end with the block."""
+    with (home / f"{Path(command[0]).name}.log").open("wb") as log:
+        process = subprocess.Popen(  # noqa: S603
+            command, cwd=home, env=environment, stdout=log, stderr=log, start_new_session=True
+        )
+        try:
+            yield
+        finally:
+            os.killpg(process.pid, signal.SIGTERM)
+            try:
+                process.wait(timeout=20)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _wait_for_port(port: int, log: Path) -> None:
+    deadline = time.monotonic() + _PATIENCE_S
+    while time.monotonic() < deadline:
+        with socket.socket() as client:
+            if client.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.5)
+    raise TimeoutError(f"dagster-webserver did not open its port: {log.read_text()[-2000:]}")
+
+
+def _page_socket(profile: Path) -> str:
+    """The WebSocket address of the browser's first tab."""
+    announced = profile / "DevToolsActivePort"
+    deadline = time.monotonic() + _PATIENCE_S
+    while not announced.exists():
+        if time.monotonic() > deadline:
+            raise TimeoutError("chromium did not open its DevTools port")
+        time.sleep(0.2)
+    port = announced.read_text().split()[0]
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/json/list", timeout=30) as answer:
+        tabs = json.load(answer)
+    return str(next(tab["webSocketDebuggerUrl"] for tab in tabs if tab["type"] == "page"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,148 @@
+"""Where landing objects lie: a directory or a bucket, with the same few verbs."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal, Protocol
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.client import S3Client
+
+_CHUNK: Final = 1 << 20
+_STAGED: Final = ".staged-"
+
+
+class Backend(Protocol):
+    """What a landing zone needs of the place where its objects lie. Keys are relative to the root."""
+
+    def put(self, key: str, body: bytes) -> bool:
+        """Write an object, complete or invisible; False where the key was taken."""
+        ...
+
+    def keys(self, prefix: str) -> Iterator[tuple[str, int]]:
+        """Keys below a folder (or all, for an empty prefix) with their sizes in bytes."""
+        ...
+
+    def folders(self, prefix: str) -> Iterator[str]:
+        """Names of the folders right below a folder."""
+        ...
+
+    def read(self, key: str) -> Iterator[bytes]:
+        """An object's bytes in chunks of about 1 MiB; FileNotFoundError where it is gone."""
+        ...
+
+
+class Directory:
+    """Objects as files below a directory, made with it."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        root.mkdir(parents=True, exist_ok=True)
+
+    def put(self, key: str, body: bytes) -> bool:
+        """Write aside, sync, link into place, sync the folder: a link alone does not survive a loss of power."""
+        target = self._root / key
+        target.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, staged = tempfile.mkstemp(prefix=_STAGED, dir=target.parent)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(body)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(staged, 0o644)
+            os.link(staged, target)
+        except FileExistsError:
+            return False
+        finally:
+            os.unlink(staged)
+        folder = os.open(target.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+        return True
+
+    def keys(self, prefix: str) -> Iterator[tuple[str, int]]:
+        """Walk the files; a name that is no UTF-8 is shown with escapes."""
+        for folder, _, names in os.walk(self._root / prefix, followlinks=True):
+            for name in names:
+                path = Path(folder, name)
+                if name.startswith(_STAGED) or not path.is_file():
+                    continue
+                key = os.fsencode(path.relative_to(self._root)).decode("utf-8", "backslashreplace")
+                with contextlib.suppress(FileNotFoundError):  # its retention ended this moment
+                    yield key, path.stat().st_size
+
+    def folders(self, prefix: str) -> Iterator[str]:
+        """List the directories right below a directory."""
+        folder = self._root / prefix
+        if folder.is_dir():
+            yield from (entry.name for entry in os.scandir(folder) if entry.is_dir())
+
+    def read(self, key: str) -> Iterator[bytes]:
+        """Read a file chunk by chunk."""
+        with (self._root / key).open("rb") as file:
+            while chunk := file.read(_CHUNK):
+                yield chunk
+
+
+class Bucket:
+    """Objects below a prefix of an S3 bucket, reached as the usual ``AWS_…`` variables say."""
+
+    def __init__(self, url: str) -> None:
+        bucket, _, prefix = url.removeprefix("s3://").partition("/")
+        self._bucket = bucket
+        self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
+        self._client = _client()
+
+    def put(self, key: str, body: bytes) -> bool:
+        """One PUT on the condition that there is no such key."""
+        from botocore.exceptions import ClientError
+
+        try:
+            self._client.put_object(Bucket=self._bucket, Key=self._prefix + key, Body=body, IfNoneMatch="*")
+        except ClientError as error:
+            if error.response["Error"]["Code"] in {"PreconditionFailed", "412"}:
+                return False
+            raise
+        return True
+
+    def keys(self, prefix: str) -> Iterator[tuple[str, int]]:
+        """List page by page."""
+        pages = self._client.get_paginator("list_objects_v2")
+        for page in pages.paginate(Bucket=self._bucket, Prefix=self._below(prefix)):
+            for entry in page.get("Contents", ()):
+                yield entry["Key"].removeprefix(self._prefix), entry["Size"]
+
+    def folders(self, prefix: str) -> Iterator[str]:
+        """List common prefixes page by page."""
+        pages = self._client.get_paginator("list_objects_v2")
+        for page in pages.paginate(Bucket=self._bucket, Prefix=self._below(prefix), Delimiter="/"):
+            for entry in page.get("CommonPrefixes", ()):
+                yield entry["Prefix"].rstrip("/").rsplit("/", 1)[-1]
+
+    def read(self, key: str) -> Iterator[bytes]:
+        """Stream one GET."""
+        try:
+            answer = self._client.get_object(Bucket=self._bucket, Key=self._prefix + key)
+        except self._client.exceptions.NoSuchKey as error:
+            raise FileNotFoundError(f"landing object {key} is gone") from error
+        yield from answer["Body"].iter_chunks(_CHUNK)
+
+    def _below(self, prefix: str) -> str:
+        return f"{self._prefix}{prefix}/" if prefix else self._prefix
+
+
+def _client() -> S3Client:
+    import boto3
+    from botocore.config import Config
+
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or None
+    # An endpoint of one's own seldom has a host name per bucket.
+    addressing: Literal["path", "auto"] = "path" if endpoint else "auto"
+    config = Config(s3={"addressing_style": addressing}, retries={"mode": "standard"})
+    return boto3.client("s3", endpoint_url=endpoint, config=config)
