@@ -8,7 +8,6 @@ import dagster as dg
 
 from smartdrive_dagster.defs.ingest import bronze_and_silver
 from smartdrive_dagster.defs.maintenance import maintain_lake
-from smartdrive_dagster.defs.partitions import ARRIVAL_DAYS, EVENT_DAYS
 from smartdrive_dagster.defs.table_checks import table_checks
 
 TABLE_CHECKS: Final = table_checks()
@@ -19,7 +18,6 @@ QUIET: Final = {"loggers": {"console": {"config": {"log_level": "WARNING"}}}}
 INGEST_JOB: Final = dg.define_asset_job(
     "ingest",
     selection=dg.AssetSelection.assets(bronze_and_silver) - dg.AssetSelection.checks(*TABLE_CHECKS),
-    partitions_def=ARRIVAL_DAYS,
     config=QUIET,
     description="Landing to Bronze and Silver for one arrival day, in a loop until idle.",
 )
@@ -27,7 +25,6 @@ INGEST_JOB: Final = dg.define_asset_job(
 GOLD_JOB: Final = dg.define_asset_job(
     "gold",
     selection=dg.AssetSelection.groups("gold", "marts") - dg.AssetSelection.checks(*TABLE_CHECKS),
-    partitions_def=EVENT_DAYS,
     config=QUIET,
     description="Stale event days of Gold and the marts.",
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
@@ -41,9 +42,11 @@ def any_day_of(table: Table | str) -> dg.AssetDep:
 
 def near_day_of(table: Table | str) -> dg.AssetDep:
     """A dependency of a local day on the UTC days that it overlaps: the same one and its neighbours."""
-    neighbours = dg.TimeWindowPartitionMapping(
-        start_offset=-1, end_offset=1, allow_nonexistent_upstream_partitions=True
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.BetaWarning)  # tomorrow has no partition yet, and nothing to read
+        neighbours = dg.TimeWindowPartitionMapping(
+            start_offset=-1, end_offset=1, allow_nonexistent_upstream_partitions=True
+        )
     return dg.AssetDep(key(table), partition_mapping=neighbours)
 
 

@@ -5,17 +5,16 @@ import threading
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
-import obstore
 import polars as pl
 import pytest
 from deltalake import DeltaTable
-from obstore.store import LocalStore, S3Store
 
 from smartdrive_dagster.domain.identity import vehicle_id
 from smartdrive_dagster.lake.audit import repeated_keys
 from smartdrive_dagster.lake.frames import BatchRejectedError, conform, empty, polars_schema
 from smartdrive_dagster.lake.lakehouse import Lakehouse, Snapshot
 from smartdrive_dagster.lake.maintenance import MaintenanceError, maintain_apart
+from smartdrive_dagster.landing.backends import Bucket, Directory
 from smartdrive_dagster.tables import ALL, Days, Table, bronze, gold, silver
 from tests.messages import SECRET, VIN
 
@@ -76,9 +75,8 @@ def files_of(lakehouse: Lakehouse, table: Table) -> dict[str, set[str]]:
 
 
 def everything_below(url: str) -> dict[str, bytes]:
-    store = S3Store.from_url(url, client_options={"allow_http": True}) if "://" in url else LocalStore(url)
-    listed = [meta["path"] for part in obstore.list(store) for meta in part]
-    return {path: bytes(obstore.get(store, path).bytes()) for path in listed}
+    place = Bucket(url) if "://" in url else Directory(Path(url))
+    return {key: b"".join(place.read(key)) for key, _ in place.keys("")}
 
 
 @pytest.fixture

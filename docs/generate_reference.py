@@ -1,0 +1,151 @@
+"""Write the reference pages from what they describe: table specs, reason codes, settings and ``--help``.
+
+Run as ``.venv/bin/python docs/generate_reference.py``; a test compares the pages with what this makes of the code.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Final
+
+from smartdrive_dagster.lake.models import load_models
+from smartdrive_dagster.settings import Settings
+from smartdrive_dagster.tables import ALL, Column, Table
+from smartdrive_dagster.tables.silver import REASONS
+
+REFERENCE: Final = Path(__file__).parent / "reference"
+_COMMANDS: Final = ("demo", "process", "import", "sql", "status")
+_MADE: Final = "<!-- Made by docs/generate_reference.py: change the code, not this page. -->"
+_PLAIN: Final = {"TYPER_USE_RICH": "0", "NO_COLOR": "1", "TERM": "dumb", "COLUMNS": "80", "TERMINAL_WIDTH": "80"}
+
+
+def pages() -> dict[str, str]:
+    """The text of each generated page, by file name."""
+    return {"tables.md": _tables_page(), "reasons.md": _reasons_page(), "cli.md": _cli_page()}
+
+
+def main() -> None:
+    """Write all pages."""
+    REFERENCE.mkdir(exist_ok=True)
+    for name, text in pages().items():
+        (REFERENCE / name).write_text(text)
+
+
+def _tables_page() -> str:
+    tables = (*ALL, *(model.table for model in load_models().values()))
+    contents = [f"- [{table}](#{_anchor(str(table))}): {table.description}" for table in tables]
+    lines = [
+        "# Tables",
+        "",
+        _MADE,
+        "",
+        "Every table is a Delta table at `{lake}/{layer}/{name}`. Instants are UTC microseconds. *Required* columns",
+        "are never null. VSS is the COVESA Vehicle Signal Specification 6 path, PID the service and parameter of",
+        "SAE J1979, *signal* the name in the [telemetry contract](../../contracts/README.md). The same facts stand",
+        "in each Delta schema and in Dagster's catalogue.",
+        "",
+        *contents,
+    ]
+    for table in tables:
+        lines += ["", *_table_section(table)]
+    return "\n".join(lines) + "\n"
+
+
+def _table_section(table: Table) -> Iterator[str]:
+    yield f"## {table}"
+    yield ""
+    yield table.description
+    yield ""
+    yield f"- Key: {_names(table.key)}"
+    yield f"- Partition: {_names([table.partition_by]) if table.partition_by else 'none'}"
+    if table.provenance:
+        yield f"- Provenance, not part of what makes rows equal: {_names(table.provenance)}"
+    yield ""
+    yield "| Column | Type | Meaning | Unit | VSS | PID | Signal |"
+    yield "|---|---|---|---|---|---|---|"
+    yield from (_column_row(column) for column in table.columns)
+
+
+def _column_row(column: Column) -> str:
+    meaning = column.description
+    if column.accepted and set(column.accepted) != set(REASONS):
+        meaning += f": {_names(column.accepted)}"
+    elif column.accepted:
+        meaning += ": see [reasons](reasons.md)"
+    dtype = f"`{column.dtype}`{', required' if column.required else ''}"
+    facts = (f"`{column.name}`", dtype, meaning, column.unit, column.vss, column.pid, column.signal)
+    return f"| {' | '.join(fact or '' for fact in facts)} |"
+
+
+def _reasons_page() -> str:
+    lines = [
+        "# Quarantine reasons",
+        "",
+        _MADE,
+        "",
+        "`silver.quarantine.reason` holds one of these codes. A row never quotes a value of the message; the message",
+        "itself is in `bronze.messages` under the same `object_key` and `line_no`.",
+        "",
+        "| Reason | What it means |",
+        "|---|---|",
+        *(f"| `{reason}` | {text} |" for reason, text in REASONS.items()),
+        "",
+        "`conflict` is a verdict of its own in the ledger (`silver.messages.verdict`). What an import rejects before",
+        "it lands has [codes of its own](../formats/README.md#what-becomes-of-each-reading).",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _cli_page() -> str:
+    lines = [
+        "# Command line and settings",
+        "",
+        _MADE,
+        "",
+        "`smartdrive` lies in `.venv/bin`. What a user can mend is said in one line on standard error, with exit code 1;",
+        "progress goes to standard error too, so that a pipe gets the answer alone.",
+        "",
+        "## Settings",
+        "",
+        "Read from the environment.",
+        "",
+        "| Variable | Meaning | Default |",
+        "|---|---|---|",
+        *_setting_rows(),
+        "",
+        "S3 is reached as the usual `AWS_…` variables say; see [use S3](../how-to/use-s3.md).",
+    ]
+    for command in ((), *((name,) for name in _COMMANDS)):
+        lines += ["", f"## {' '.join(('smartdrive', *command))}", "", "```text", _help(command), "```"]
+    return "\n".join(lines) + "\n"
+
+
+def _setting_rows() -> Iterator[str]:
+    for name, field in Settings.model_fields.items():
+        default = "" if field.default is None else f"`{field.default}`"
+        yield f"| `SMARTDRIVE_{name.upper()}` | {field.description} | {default} |"
+
+
+def _help(command: Iterable[str]) -> str:
+    program = Path(sys.executable).parent / "smartdrive"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("_")} | _PLAIN
+    done = subprocess.run(  # noqa: S603
+        [program, *command, "--help"], env=environment, capture_output=True, text=True, check=True
+    )
+    return "\n".join(line.rstrip() for line in done.stdout.strip().splitlines())
+
+
+def _names(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def _anchor(title: str) -> str:
+    return title.replace(".", "")
+
+
+if __name__ == "__main__":
+    main()

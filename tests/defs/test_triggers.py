@@ -1,0 +1,110 @@
+"""Sensors ask the tables, decide purely, and never pile up runs."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from smartdrive_dagster.definitions import definitions
+from smartdrive_dagster.defs.ingest import IngestConfig, LoopState, reason_to_stop
+from smartdrive_dagster.defs.ingestion import Ingestion, Progress
+from smartdrive_dagster.defs.resources import LakeResource
+from smartdrive_dagster.defs.triggers import (
+    RunHistory,
+    days_to_ingest,
+    gold_requests,
+    gold_sensor,
+    landing_sensor,
+)
+from smartdrive_dagster.settings import Settings
+from smartdrive_dagster.tables import Days
+from tests.messages import SECRET, land, telemetry
+
+NOW = datetime(2025, 12, 10, 12, tzinfo=UTC)
+DAY = date(2025, 12, 10)
+
+
+def test_a_day_with_a_run_under_way_is_not_requested_again() -> None:
+    assert days_to_ingest([DAY], {DAY: RunHistory(is_active=True)}, NOW) == []
+    assert days_to_ingest([DAY], {}, NOW) == [DAY]
+
+
+@pytest.mark.parametrize(("failures", "pause_s"), [(1, 30), (2, 60), (3, 120), (7, 1920), (8, 3600), (50, 3600)])
+def test_the_pause_after_failures_doubles_up_to_an_hour(failures: int, pause_s: int) -> None:
+    history = RunHistory(failures=failures, last_failure=NOW)
+    assert not history.allows(NOW + timedelta(seconds=pause_s - 1))
+    assert history.allows(NOW + timedelta(seconds=pause_s))
+
+
+def test_gold_days_are_requested_as_the_fewest_ranges() -> None:
+    stale = [DAY, DAY + timedelta(1), DAY + timedelta(5)]
+    assert gold_requests(stale, RunHistory(), NOW) == [
+        Days(DAY, DAY + timedelta(1)),
+        Days(DAY + timedelta(5), DAY + timedelta(5)),
+    ]
+    assert gold_requests(stale, RunHistory(is_active=True), NOW) == []
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        (LoopState(now=100, started=0, last_work=99, is_over=False, is_awaited=False), None),
+        (LoopState(now=100, started=0, last_work=54, is_over=False, is_awaited=False), "nothing came"),
+        (LoopState(now=700, started=0, last_work=700, is_over=False, is_awaited=False), "budget"),
+        (LoopState(now=1, started=0, last_work=1, is_over=False, is_awaited=True), "another run waits"),
+        (LoopState(now=1, started=0, last_work=1, is_over=True, is_awaited=False), "its day is over"),
+    ],
+)
+def test_a_looping_run_ends_for_a_reason(state: LoopState, words: str | None) -> None:
+    reason = reason_to_stop(state, IngestConfig())
+    assert (reason is None) if words is None else (reason is not None and words in reason)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    (tmp_path / "secret").write_bytes(SECRET)
+    return Settings(
+        lake_url=f"{tmp_path}/lake", landing_url=f"{tmp_path}/landing", secret_file=tmp_path / "secret"
+    )
+
+
+def requests(sensor: dg.SensorDefinition, instance: dg.DagsterInstance, settings: Settings) -> dg.SensorResult:
+    context = dg.build_sensor_context(
+        instance=instance,
+        repository_def=definitions(settings).get_repository_def(),
+        resources={"lake": LakeResource.of(settings)},
+    )
+    return sensor.evaluate_tick(context)  # type: ignore[return-value]
+
+
+def test_the_landing_sensor_asks_for_recent_days_with_something_new_and_then_for_none(
+    settings: Settings,
+) -> None:
+    resource = LakeResource.of(settings)
+    now = datetime.now(UTC)
+    with dg.DagsterInstance.ephemeral() as instance:
+        assert not requests(landing_sensor, instance, settings).run_requests
+        land(resource.landing(), telemetry(1, at=now), at=now)
+        land(resource.landing(), telemetry(2, at=now), at=now - timedelta(days=30))
+        asked = requests(landing_sensor, instance, settings).run_requests or []
+        assert [request.partition_key for request in asked] == [now.date().isoformat()]
+        assert [request.run_key for request in asked] == [None]
+        ingestion = Ingestion(resource.lakehouse(), resource.landing(), settings.lake_secret())
+        while ingestion.advance(now.date(), Progress()):
+            pass
+        assert not requests(landing_sensor, instance, settings).run_requests
+        stale = requests(gold_sensor, instance, settings).run_requests or []
+        assert [request.tags["dagster/asset_partition_range_end"] for request in stale] == [now.date().isoformat()]
+
+
+def test_no_run_is_requested_while_one_is_under_way(settings: Settings) -> None:
+    now = datetime.now(UTC)
+    land(LakeResource.of(settings).landing(), telemetry(1, at=now), at=now)
+    with dg.DagsterInstance.ephemeral() as instance:
+        job = definitions(settings).resolve_job_def("ingest")
+        tags = {"dagster/partition": now.date().isoformat()}
+        instance.create_run_for_job(job, tags=tags, status=dg.DagsterRunStatus.STARTED)
+        assert not requests(landing_sensor, instance, settings).run_requests
