@@ -123,3 +123,15 @@ def root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     bucket = f"b-{uuid.uuid4().hex[:20]}"
     boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1").create_bucket(Bucket=bucket)
     return f"s3://{bucket}/home"
+
+
+@pytest.fixture(scope="session")
+def recordings() -> Path:
+    """The directory of recorded drives, which the repository does not hold."""
+    named = os.environ.get("SMARTDRIVE_SHARED_DATA")
+    directory = Path(named) if named else Path(__file__).parents[2] / "shared" / "data"
+    if not (directory / "truth.json").is_file():
+        if os.environ.get("CI"):
+            pytest.fail(f"no recorded drives in {directory}: set SMARTDRIVE_SHARED_DATA")
+        pytest.skip(f"no recorded drives in {directory}; SMARTDRIVE_SHARED_DATA names another place")
+    return directory

@@ -1,5 +1,4 @@
 import json
-import os
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -559,25 +558,13 @@ def test_cutting_at_midnight_never_loses_distance(speeds: dict[float, float], ga
 
 
 @pytest.fixture(scope="module")
-def shared_data() -> Path:
-    beside = Path(__file__).parents[2].parent / "shared" / "data"
-    found = Path(os.environ.get("SMARTDRIVE_SHARED_DATA", beside))
-    if found.is_dir():
-        return found
-    reason = f"no recordings at {found}; set SMARTDRIVE_SHARED_DATA"
-    if os.environ.get("CI"):
-        pytest.fail(reason)
-    pytest.skip(reason)
+def truth(recordings: Path) -> dict[str, Any]:
+    return json.loads((recordings / "truth.json").read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")
-def truth(shared_data: Path) -> dict[str, Any]:
-    return json.loads((shared_data / "truth.json").read_text(encoding="utf-8"))
-
-
-@pytest.fixture(scope="module")
-def drives(shared_data: Path) -> pl.DataFrame:
-    recorded = pl.read_csv(shared_data / "drives_1hz.csv", infer_schema_length=None)
+def drives(recordings: Path) -> pl.DataFrame:
+    recorded = pl.read_csv(recordings / "drives_1hz.csv", infer_schema_length=None)
     return recorded.select(
         drive=pl.col("drive").cast(pl.String),
         event_at=pl.from_epoch("time_utc", time_unit="s").cast(pl.Datetime("us")).dt.replace_time_zone("UTC"),
@@ -621,9 +608,9 @@ def test_real_drives_keep_their_total_distance_under_any_limit(
     assert found["distance_km"].sum() == pytest.approx(truth["drives_1hz.csv"]["total_dist_trap_km"], rel=0.005)
 
 
-def test_a_real_recording_with_one_signal_a_sample_is_one_trip(shared_data: Path):
+def test_a_real_recording_with_one_signal_a_sample_is_one_trip(recordings: Path):
     recorded = pl.read_csv(
-        shared_data / "carscanner_drive.csv", separator=";", infer_schema=False, truncate_ragged_lines=True
+        recordings / "carscanner_drive.csv", separator=";", infer_schema=False, truncate_ragged_lines=True
     )
     value = pl.col("VALUE").cast(pl.Float64)
     samples = recorded.lazy().select(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -76,18 +75,6 @@ def do_import(tmp_path: Path) -> Importer:
         return Imported(report, [json.loads(p) for p in payloads], payloads, {line.topic or "" for line in lines})
 
     return run
-
-
-@pytest.fixture(scope="session")
-def recordings() -> Path:
-    """The directory of recorded drives, which the repository does not hold."""
-    named = os.environ.get("SMARTDRIVE_SHARED_DATA")
-    directory = Path(named) if named else REPOSITORY.parent / "shared" / "data"
-    if not (directory / "truth.json").is_file():
-        if os.environ.get("CI"):
-            pytest.fail(f"no recorded drives in {directory}: set SMARTDRIVE_SHARED_DATA")
-        pytest.skip(f"no recorded drives in {directory}; SMARTDRIVE_SHARED_DATA names another place")
-    return directory
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,155 @@
+"""The main job as a user runs it: what comes out is what the fleet truly drove."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from datetime import date
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from smartdrive_dagster.demo import SEED
+from smartdrive_dagster.domain.identity import vehicle_id
+from smartdrive_dagster.fleet import Truth, fleet
+from smartdrive_dagster.lake.lakehouse import Lakehouse
+from smartdrive_dagster.lake.models import readable_tables
+from smartdrive_dagster.tables import gold
+from tests.comparison import contents, versions
+
+SMARTDRIVE = str(Path(sys.executable).with_name("smartdrive"))
+
+
+def smartdrive(home: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "COLUMNS": "140", "DAGSTER_DISABLE_TELEMETRY": "1", **variables}
+    environment.pop("DAGSTER_HOME", None)
+    return subprocess.run(
+        [SMARTDRIVE, *arguments], cwd=home, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("demo")
+    done = smartdrive(directory, "demo")
+    assert done.returncode == 0, done.stderr
+    assert "both balances close" in done.stdout
+    for command in ("make ui", "smartdrive sql", "make notebook"):
+        assert command in done.stdout
+    return directory
+
+
+@pytest.fixture(scope="module")
+def truth(home: Path) -> Truth:
+    _, until, _ = max(path.name for path in (home / "landing").rglob("demo-*")).split("-")
+    return fleet(SEED, until=date.fromisoformat(until))[1]
+
+
+def state(home: Path) -> dict[str, object]:
+    done = smartdrive(home, "status", "--json")
+    assert done.returncode == 0, done.stderr
+    found: dict[str, object] = json.loads(done.stdout)
+    return found
+
+
+def test_both_balances_are_those_of_the_fleet(home: Path, truth: Truth) -> None:
+    held = state(home)["balances"]
+    assert isinstance(held, dict)
+    assert held["close"]
+    assert held["lines"] == truth.lines
+    assert held["verdicts"] == {
+        "accepted": truth.messages,
+        "duplicate": truth.duplicate_lines,
+        "quarantined": truth.malformed_lines + truth.unsynced_lines,
+        "conflict": truth.conflict_lines,
+    }
+    assert held["samples_accepted"] == truth.samples
+    assert held["samples_duplicate"] == truth.duplicate_samples
+    assert held["samples_quarantined"] == truth.quarantined_samples
+
+
+def test_the_quarantine_names_every_reason_as_often_as_the_fleet_gave_it(home: Path, truth: Truth) -> None:
+    reasons = state(home)["quarantine_reasons"]
+    assert reasons == {
+        **truth.malformed,
+        "clock_unsynced": truth.unsynced_lines,
+        "clock_ahead": truth.skewed_samples,
+        "conflict": truth.conflict_lines,
+    }
+
+
+def test_every_trip_is_one_that_was_driven(home: Path, truth: Truth) -> None:
+    secret = (home / ".smartdrive" / "secret").read_bytes()
+    trips = Lakehouse(str(home / "lake")).scan(gold.TRIPS).sort("started_at").collect()
+    for car in truth.cars:
+        found = trips.filter(pl.col("vehicle_id") == vehicle_id(car.vin, secret))
+        driven = truth.trips[car.vin]
+        assert found["started_at"].to_list() == [trip.started_at for trip in driven]
+        assert found["ended_at"].to_list() == [trip.ended_at for trip in driven]
+        assert found["distance_km"].to_list() == pytest.approx([trip.distance_km for trip in driven], rel=1e-6)
+        assert found["max_speed_kmh"].to_list() == [trip.max_speed_kmh for trip in driven]
+
+
+def test_a_second_demo_changes_nothing(home: Path) -> None:
+    lakehouse = Lakehouse(str(home / "lake"))
+    before = versions(lakehouse, readable_tables())
+    assert smartdrive(home, "demo").returncode == 0
+    assert versions(lakehouse, readable_tables()) == before
+
+
+def test_a_deleted_lake_comes_back_from_landing_with_equal_rows(home: Path, tmp_path: Path) -> None:
+    rebuilt = smartdrive(home, "process", SMARTDRIVE_LAKE_URL=str(tmp_path / "again"))
+    assert rebuilt.returncode == 0, rebuilt.stderr
+    tables = readable_tables()
+    assert contents(Lakehouse(str(tmp_path / "again")), tables) == contents(Lakehouse(str(home / "lake")), tables)
+
+
+def test_nothing_identifies_a_vehicle_outside_bronze_payloads(home: Path, truth: Truth) -> None:
+    """No VIN or vehicle_id in names of files, in the Delta logs, or in what the orchestrator keeps."""
+    secret = (home / ".smartdrive" / "secret").read_bytes()
+    vins = [car.vin.encode() for car in truth.cars]
+    pseudonyms = [vehicle_id(car.vin, secret).encode() for car in truth.cars]
+    kept = [
+        path for path in (home / ".smartdrive" / "dagster").rglob("*") if path.is_file() and not path.is_symlink()
+    ]
+    logs = [path for path in (home / "lake").rglob("_delta_log/*") if path.is_file()]
+    assert len(kept) > 5
+    assert len(logs) > 20
+    for path in (*kept, *logs):
+        body = path.read_bytes()
+        assert not [word for word in (*vins, *pseudonyms) if word in body], path
+    names = b"\n".join(str(path).encode() for path in home.rglob("*"))
+    assert not [word for word in (*vins, *pseudonyms) if word in names]
+
+
+@pytest.mark.parametrize("form", ["table", "csv", "json", "parquet"])
+def test_a_question_is_answered_in_every_format(home: Path, form: str) -> None:
+    query = "select count(*) as trips from gold.trips"
+    done = subprocess.run(
+        [SMARTDRIVE, "sql", query, "--format", form],
+        cwd=home,
+        env=dict(os.environ),
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(b"PAR1") if form == "parquet" else b"trips" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["sql", "select * from gold.tripz"], "trips"),
+        (["sql", "delete from gold.trips"], "one SELECT"),
+        (["import", "missing.csv", "--vin", "WVWZZZ1JZXW000001"], "does not exist"),
+        (["import", "lake", "--vin", "X"], "VIN"),
+    ],
+)
+def test_a_mistake_is_told_in_one_line(home: Path, arguments: list[str], words: str) -> None:
+    done = smartdrive(home, *arguments)
+    assert done.returncode == 1
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
