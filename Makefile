@@ -9,17 +9,17 @@ export DAGSTER_HOME := $(STATE)/dagster
 export DAGSTER_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check ui notebook lock clean
+.PHONY: help demo test check ui notebook bench faults docs lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-$(STAMP): requirements.lock pyproject.toml
+$(STAMP): requirements.lock pyproject.toml edge/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
 	  || { echo "SmartDrive needs Python 3.11 to 3.13; $(PYTHON) is $$($(PYTHON) --version). Try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable . --editable edge
 	@touch $@
 
 demo: $(STAMP) ## install, then run the main job: a small fleet's messages become trips under ./lake
@@ -28,8 +28,8 @@ demo: $(STAMP) ## install, then run the main job: a small fleet's messages becom
 test: $(STAMP) ## run the tests
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
-check: $(STAMP) ## check format, lint, types and definitions
-	$(BIN)/ruff format --check .
+check: $(STAMP) ## format (in CI: check the format), lint and type-check
+	$(BIN)/ruff format $(if $(CI),--check) .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
@@ -40,8 +40,14 @@ ui: $(STAMP) ## open the Dagster UI on the demo's lake (http://127.0.0.1:3000)
 notebook: $(STAMP) ## open the trips notebook (marimo)
 	$(BIN)/marimo edit notebooks/trips.py
 
+bench: $(STAMP) ## measure ingestion against a plain reader of the same objects
+	$(BIN)/python benchmarks/ingestion.py
+
+faults: $(STAMP) ## kill ingestion 200 times at and inside commits (a few minutes)
+	SMARTDRIVE_KILLS=200 $(BIN)/python -m pytest tests/faults -n 2
+
 lock: ## compile requirements.lock anew from pyproject.toml (needs uv)
-	uv pip compile pyproject.toml --group dev --group notebook --universal --python-version 3.11 \
+	uv pip compile pyproject.toml --group dev --group notebook --group edge --universal --python-version 3.11 \
 	  --generate-hashes --no-strip-extras --no-header --no-annotate --output-file requirements.lock
 
 clean: ## delete the demo's lake, landing zone and local state (not .venv)
