@@ -46,6 +46,9 @@ bench: $(STAMP) ## measure ingestion against a plain reader of the same objects
 faults: $(STAMP) ## kill ingestion 200 times at and inside commits (a few minutes)
 	SMARTDRIVE_KILLS=200 $(BIN)/python -m pytest tests/faults -n 2
 
+docs: $(STAMP) ## write docs/reference anew from the specs and commands
+	$(BIN)/python docs/generate_reference.py
+
 lock: ## compile requirements.lock anew from pyproject.toml (needs uv)
 	uv pip compile pyproject.toml --group dev --group notebook --group edge --universal --python-version 3.11 \
 	  --generate-hashes --no-strip-extras --no-header --no-annotate --output-file requirements.lock

@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -54,11 +54,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="smartdrive-screenshot-") as name:
         home = Path(name)
         environment = _environment(home)
-        checks = [BIN / "dagster", "job", "execute", "-m", "smartdrive_dagster.definitions", "-j", "table_checks"]
-        for command in ([BIN / "smartdrive", "demo"], checks):
+        checks = (BIN / "dagster", "job", "execute", "-m", "smartdrive_dagster.definitions", "-j", "table_checks")
+        for command in ((BIN / "smartdrive", "demo"), checks):
             subprocess.run(command, cwd=home, env=environment, check=True, stderr=subprocess.DEVNULL)  # noqa: S603
         port = _free_port()
-        server = [BIN / "dagster-webserver", "-w", ROOT / "workspace.yaml", "-h", "127.0.0.1", "-p", str(port)]
+        server = (BIN / "dagster-webserver", "-w", ROOT / "workspace.yaml", "-h", "127.0.0.1", "-p", str(port))
         profile = home / "chromium"
         browser = [chromium, *_CHROMIUM, f"--user-data-dir={profile}", "about:blank"]
         with _running(server, home, environment), _running(browser, home, environment):
@@ -146,7 +146,7 @@ def _environment(home: Path) -> Mapping[str, str]:
 
 
 @contextmanager
-def _running(command: list[str | Path], home: Path, environment: Mapping[str, str]) -> Iterator[None]:
+def _running(command: Sequence[str | Path], home: Path, environment: Mapping[str, str]) -> Iterator[None]:
     """A process and all its children, which end with the block."""
     with (home / f"{Path(command[0]).name}.log").open("wb") as log:
         process = subprocess.Popen(  # noqa: S603

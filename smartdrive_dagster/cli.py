@@ -41,6 +41,7 @@ def demo(
     from smartdrive_dagster.screens import (
         console,
         show_balances,
+        show_checks,
         show_commands,
         show_freshness,
         show_quarantine,
@@ -63,6 +64,7 @@ def demo(
             on_object=lambda done, total: bars.update(task, completed=done, total=total),
         )
         _process(settings, bars)
+        checks = _check_tables(settings, bars)
     found = status(lakehouse, store, now=datetime.now(UTC))
     names = {vehicle_id(car.vin, secret): car.nickname for car in landed.truth.cars}
     out = console()
@@ -71,6 +73,7 @@ def demo(
     out.print(show_tables(found))
     out.print(show_trips(lakehouse.scan(gold.TRIPS).collect(), names))
     out.print(show_freshness(found))
+    out.print(show_checks(checks))
     out.print(
         show_commands(
             {
@@ -80,7 +83,7 @@ def demo(
             }
         )
     )
-    if not found.balances.close:
+    if not found.balances.close or not all(checks.values()):
         raise typer.Exit(1)
 
 
@@ -96,8 +99,8 @@ def process() -> None:
 
 @app.command(
     name="import",
-    epilog="Examples:\n\n  smartdrive import drive.csv --vin WVWZZZ1JZXW000001 --date 2025-12-01 "
-    "--timezone Europe/Berlin\n\n  smartdrive import log.csv --vin WVWZZZ1JZXW000001 --format my-recorder.yml",
+    epilog="Examples:\n\n  smartdrive import drive.csv --vin 1M8GDM9AXKP042788 --date 2025-12-01 "
+    "--timezone Europe/Berlin\n\n  smartdrive import log.csv --vin 1M8GDM9AXKP042788 --format my-recorder.yml",
 )
 def import_(
     files: Annotated[list[Path], typer.Argument(help="Recorded logs", show_default=False)],
@@ -117,11 +120,12 @@ def import_(
 ) -> None:
     """Turn recorded logs into landing objects, and so into trips. The same file twice adds no row."""
     from smartdrive_dagster.landing.formats import load_format
-    from smartdrive_dagster.landing.importer import import_log
+    from smartdrive_dagster.landing.importer import checked_vin, import_log
     from smartdrive_dagster.landing.log_lines import detect_format
     from smartdrive_dagster.landing.store import LandingStore
     from smartdrive_dagster.screens import console, show_import
 
+    vin = checked_vin(vin)
     settings = Settings()
     secret = settings.lake_secret()
     store = LandingStore(settings.landing_url)
@@ -212,6 +216,7 @@ def main() -> None:
 # Errors whose text tells a user what to do. By name: importing their modules would slow down every --help.
 _TOLD = {
     "CredentialsMissingError",
+    "DemoOptionsError",
     "FormatError",
     "FormatUndetectedError",
     "HeaderMismatchError",
@@ -240,6 +245,16 @@ def _progress() -> Iterator[Any]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console(error=True)) as bars:
         yield bars
+
+
+def _check_tables(settings: Settings, bars: Any) -> dict[str, bool]:
+    from smartdrive_dagster.processing import check_tables, dagster_instance
+
+    task = bars.add_task("Checks of whole tables", total=1)
+    with dagster_instance() as instance:
+        checks = check_tables(settings, instance)
+    bars.update(task, completed=1)
+    return checks
 
 
 def _process(settings: Settings, bars: Any) -> int:

@@ -12,7 +12,11 @@ from smartdrive_dagster.fleet import Truth, fleet
 from smartdrive_dagster.landing.store import LandingStore
 
 SEED: Final = 20251201
-_NAME: Final = re.compile(r"/demo-(\d{8})-\d{5}\.jsonl")
+_NAME: Final = re.compile(r"/demo-(\d{8})-(\d+)x(\d+)-\d{5}\.jsonl")
+
+
+class DemoOptionsError(ValueError):
+    """Another demo lies in the landing zone; its cars would send other content under the same identities."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,21 +50,31 @@ def land_fleet(
         cars: how many cars.
         days: how many days they drive.
         on_object: is called with the number of objects landed and their total.
+
+    Raises:
+        DemoOptionsError: an earlier demo had other options.
     """
-    until = _earlier_demo(store) or (now - timedelta(days=1)).date()
+    earlier = _earlier_demo(store)
+    if earlier is not None and earlier[1:] != (cars, days):
+        raise DemoOptionsError(
+            f"a demo of {earlier[1]} cars and {earlier[2]} days lies in {store.url} already: run it with the same "
+            "options, or begin anew with `make clean`"
+        )
+    until = earlier[0] if earlier else (now - timedelta(days=1)).date()
     deliveries, truth = fleet(SEED, cars=cars, days=days, until=until)
     new = 0
     for number, delivery in enumerate(deliveries):
-        name = f"demo-{until:%Y%m%d}-{number:05d}"
+        name = f"demo-{until:%Y%m%d}-{cars}x{days}-{number:05d}"
         landed = store.land(delivery.channel, delivery.envelopes, at=delivery.at, name=name)
         new += landed is not None
         on_object(number + 1, len(deliveries))
     return Landed(len(deliveries), new, truth)
 
 
-def _earlier_demo(store: LandingStore) -> date | None:
-    """The last day of a fleet that an earlier demo landed; its messages must not be sent with other content."""
+def _earlier_demo(store: LandingStore) -> tuple[date, int, int] | None:
+    """The last day, the cars and the days of a fleet that an earlier demo landed."""
     for entry in store.list().objects:
         if match := _NAME.search(entry.key):
-            return datetime.strptime(match[1], "%Y%m%d").date()  # noqa: DTZ007 - a day, not an instant
+            day = datetime.strptime(match[1], "%Y%m%d").date()  # noqa: DTZ007 - a day, not an instant
+            return day, int(match[2]), int(match[3])
     return None

@@ -101,6 +101,14 @@ def show_trips(trips: pl.DataFrame, names: Mapping[str, str]) -> RenderableType:
     return grid
 
 
+def show_checks(checks: Mapping[str, bool]) -> RenderableType:
+    """Whether the checks of whole tables passed, and which did not."""
+    failed = [name for name, passed in checks.items() if not passed]
+    if failed:
+        return Text(f"{len(failed)} of {len(checks)} table checks failed: {', '.join(failed)}", style="red")
+    return Text(f"all {len(checks)} table checks passed (unique keys, balances)", style="green")
+
+
 def show_commands(commands: Mapping[str, str]) -> RenderableType:
     """What to try next."""
     lines = Text("Try next\n", style="bold")
@@ -124,7 +132,9 @@ def show_import(path: str, report: ImportReport) -> RenderableType:
     notes = [Text(f"warning: {warning}", style="yellow") for warning in report.warnings]
     notes += [Text(f"quarantined {example}", style="dim") for example in report.examples]
     if report.objects_present:
-        notes.append(Text(f"{len(report.objects_present)} landing objects were there already: imported before"))
+        count = len(report.objects_present)
+        were = "object was" if count == 1 else "objects were"
+        notes.append(Text(f"{count} landing {were} there already: imported before"))
     return Group(grid, *notes)
 
 

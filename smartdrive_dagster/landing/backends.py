@@ -37,11 +37,10 @@ class Backend(Protocol):
 
 
 class Directory:
-    """Objects as files below a directory, made with it."""
+    """Objects as files below a directory, which the first of them makes."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        root.mkdir(parents=True, exist_ok=True)
 
     def put(self, key: str, body: bytes) -> bool:
         """Write aside, sync, link into place, sync the folder: a link alone does not survive a loss of power."""

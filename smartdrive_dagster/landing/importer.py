@@ -100,7 +100,7 @@ def import_log(
     Raises:
         LogImportError: nothing could be imported and nothing was landed; the subclasses say why.
     """
-    vin = _checked_vin(vin)
+    vin = checked_vin(vin)
     tally = Tally(warnings=_option_warnings(vin, format, day, time_zone))
     clock = open_clock(format.time, day=day, time_zone=time_zone, decimal=format.decimal)
     with open_log(path, format.encoding) as log:
@@ -273,7 +273,7 @@ def _options_digest(secret: bytes, vin: str, form: Format, day: date | None, tim
     return hmac.new(secret, _OPTIONS_LABEL + content, hashlib.sha256).hexdigest()[:32]
 
 
-def _checked_vin(vin: str) -> str:
+def checked_vin(vin: str) -> str:
     known = vin.strip().upper()
     if not _VIN.fullmatch(known):
         raise OptionError(

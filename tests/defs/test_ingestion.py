@@ -168,7 +168,8 @@ def test_shuffled_deliveries_give_the_same_rows(tmp_path_factory: pytest.TempPat
 def test_a_backfill_after_increments_gives_equal_rows(ingestion: Ingestion) -> None:
     for number, payloads in enumerate(traffic(2)):
         land(ingestion.store, *payloads, at=START + timedelta(hours=1, seconds=number))
-        ingest(ingestion)
+        if number % 4 == 0:
+            ingest(ingestion)
     land(ingestion.store, telemetry(3, vin=OTHER_VIN, device_id="edge-0"), at=START + timedelta(hours=2))
     later = START + timedelta(days=1)
     land(ingestion.store, telemetry(0, device_id="edge-0"), telemetry(99), at=later)
@@ -224,7 +225,9 @@ def test_overlapping_runs_write_every_row_once(ingestion: Ingestion, root: str) 
 def test_a_rebuild_from_landing_gives_equal_rows(ingestion: Ingestion, root: str) -> None:
     for number, payloads in enumerate(traffic(5)):
         land(ingestion.store, *payloads, at=START + timedelta(hours=1, seconds=number))
-        ingest(ingestion)
+        if number % 4 == 0:
+            ingest(ingestion)
+    ingest(ingestion)
     again = fresh(root, "rebuilt")
     ingest(again)
     assert contents(again.lakehouse) == contents(ingestion.lakehouse)

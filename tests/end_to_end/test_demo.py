@@ -37,6 +37,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = smartdrive(directory, "demo")
     assert done.returncode == 0, done.stderr
     assert "both balances close" in done.stdout
+    assert "table checks passed" in done.stdout
     for command in ("make ui", "smartdrive sql", "make notebook"):
         assert command in done.stdout
     return directory
@@ -44,7 +45,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def truth(home: Path) -> Truth:
-    _, until, _ = max(path.name for path in (home / "landing").rglob("demo-*")).split("-")
+    _, until, *_ = max(path.name for path in (home / "landing").rglob("demo-*")).split("-")
     return fleet(SEED, until=date.fromisoformat(until))[1]
 
 
@@ -146,6 +147,7 @@ def test_a_question_is_answered_in_every_format(home: Path, form: str) -> None:
         (["sql", "delete from gold.trips"], "one SELECT"),
         (["import", "missing.csv", "--vin", "WVWZZZ1JZXW000001"], "does not exist"),
         (["import", "lake", "--vin", "X"], "VIN"),
+        (["demo", "--cars", "2"], "a demo of 5 cars and 6 days"),
     ],
 )
 def test_a_mistake_is_told_in_one_line(home: Path, arguments: list[str], words: str) -> None:
