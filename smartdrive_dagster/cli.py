@@ -119,9 +119,9 @@ def import_(
     ] = True,
 ) -> None:
     """Turn recorded logs into landing objects, and so into trips. The same file twice adds no row."""
-    from smartdrive_dagster.landing.formats import load_format
-    from smartdrive_dagster.landing.importer import checked_vin, import_log
-    from smartdrive_dagster.landing.log_lines import detect_format
+    from smartdrive_dagster.landing.recorded.formats import load_format
+    from smartdrive_dagster.landing.recorded.importer import checked_vin, import_log
+    from smartdrive_dagster.landing.recorded.lines import detect_format
     from smartdrive_dagster.landing.store import LandingStore
     from smartdrive_dagster.screens import console, show_import
 

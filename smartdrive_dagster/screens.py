@@ -12,7 +12,7 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from smartdrive_dagster.lake.audit import Balances
-from smartdrive_dagster.landing.import_report import ImportReport
+from smartdrive_dagster.landing.recorded.report import ImportReport
 from smartdrive_dagster.status import Status
 from smartdrive_dagster.tables.silver import REASONS
 

@@ -30,7 +30,7 @@ sys.path.insert(0, {str(unpacked)!r})
 import smartdrive_dagster
 assert smartdrive_dagster.__file__.startswith({str(unpacked)!r}), smartdrive_dagster.__file__
 from smartdrive_dagster.lake.models import load_models
-from smartdrive_dagster.landing.formats import known_formats
+from smartdrive_dagster.landing.recorded.formats import known_formats
 from smartdrive_dagster.definitions import defs
 print(sorted(load_models()), sorted(known_formats()), len(defs().resolve_all_asset_keys()))
 """

@@ -21,9 +21,9 @@ from smartdrive_dagster.domain.identity import vehicle_id
 from smartdrive_dagster.lake.audit import balances
 from smartdrive_dagster.lake.lakehouse import Lakehouse
 from smartdrive_dagster.lake.models import load_models, readable_tables
-from smartdrive_dagster.landing.formats import load_format
-from smartdrive_dagster.landing.import_report import ImportReport
-from smartdrive_dagster.landing.importer import import_log
+from smartdrive_dagster.landing.recorded.formats import load_format
+from smartdrive_dagster.landing.recorded.importer import import_log
+from smartdrive_dagster.landing.recorded.report import ImportReport
 from smartdrive_dagster.landing.store import LandingStore
 from smartdrive_dagster.tables import gold, silver
 from tests.comparison import contents, repeated, versions

@@ -6,9 +6,9 @@ import math
 import re
 from typing import Final
 
-from smartdrive_dagster.landing.format_model import MISSING, Format, SignalMapping
-from smartdrive_dagster.landing.log_times import parse_number
-from smartdrive_dagster.landing.units import UNIT_OF_SIGNAL, Conversion, UnitError, limits, to_contract
+from smartdrive_dagster.landing.recorded.format_model import MISSING, Format, SignalMapping
+from smartdrive_dagster.landing.recorded.times import parse_number
+from smartdrive_dagster.landing.recorded.units import UNIT_OF_SIGNAL, Conversion, UnitError, limits, to_contract
 
 SIGNAL_NAMES: Final = tuple(UNIT_OF_SIGNAL)
 _INDEX_OF_SIGNAL = {name: index for index, name in enumerate(SIGNAL_NAMES)}

@@ -19,11 +19,11 @@ from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 
-from smartdrive_dagster.landing.format_model import MISSING, Format, fold
-from smartdrive_dagster.landing.import_errors import HeaderMismatchError
-from smartdrive_dagster.landing.log_lines import Header, Line, LogText, find_header, splitter
-from smartdrive_dagster.landing.log_meter import Meter, RejectedError
-from smartdrive_dagster.landing.log_times import Clock, TimeFaultError
+from smartdrive_dagster.landing.recorded.errors import HeaderMismatchError
+from smartdrive_dagster.landing.recorded.format_model import MISSING, Format, fold
+from smartdrive_dagster.landing.recorded.lines import Header, Line, LogText, find_header, splitter
+from smartdrive_dagster.landing.recorded.meter import Meter, RejectedError
+from smartdrive_dagster.landing.recorded.times import Clock, TimeFaultError
 
 _EXAMPLES_PER_REASON = 5
 _PROGRESS_LINES = 5_000
@@ -69,7 +69,7 @@ class Readings:
 
     Attributes:
         at: UTC epoch ms.
-        signal: index into `log_meter.SIGNAL_NAMES`.
+        signal: index into `meter.SIGNAL_NAMES`.
         value: in the contract's unit; finite.
         line: number of the line.
     """

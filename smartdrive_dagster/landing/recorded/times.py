@@ -12,9 +12,9 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Final, Literal
 from zoneinfo import ZoneInfo
 
-from smartdrive_dagster.landing.format_model import TimeColumn
-from smartdrive_dagster.landing.import_errors import OptionError
-from smartdrive_dagster.landing.units import parse_unit
+from smartdrive_dagster.landing.recorded.errors import OptionError
+from smartdrive_dagster.landing.recorded.format_model import TimeColumn
+from smartdrive_dagster.landing.recorded.units import parse_unit
 
 Clock = Callable[[str], int]
 """Takes a stripped cell, returns UTC epoch ms, raises `TimeFaultError`."""

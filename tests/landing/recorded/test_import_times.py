@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from smartdrive_dagster.landing.format_model import TimeColumn
-from smartdrive_dagster.landing.import_errors import OptionError
-from smartdrive_dagster.landing.log_times import TimeFaultError, open_clock
+from smartdrive_dagster.landing.recorded.errors import OptionError
+from smartdrive_dagster.landing.recorded.format_model import TimeColumn
+from smartdrive_dagster.landing.recorded.times import TimeFaultError, open_clock
 
 
 def ms(text: str) -> int:

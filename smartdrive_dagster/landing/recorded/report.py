@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from smartdrive_dagster.landing.import_errors import BalanceError
-from smartdrive_dagster.landing.log_readings import Rejected
+from smartdrive_dagster.landing.recorded.errors import BalanceError
+from smartdrive_dagster.landing.recorded.readings import Rejected
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +16,7 @@ class ImportReport:
         device_id: ``import-`` and 16 hexadecimal digits of the file's SHA-256.
         boot_id: keyed digest of what else decides the content: vehicle, mapping, date and time zone.
         lines: lines of the file.
-        read: readings of the source; `log_readings` says what counts as one.
+        read: readings of the source; `readings` says what counts as one.
         mapped: readings that are now in a sample.
         duplicate: readings equal to another of the same signal and millisecond.
         ignored: readings by column or PID that the mapping does not import.

@@ -9,17 +9,17 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from smartdrive_dagster.landing.formats import load_format
-from smartdrive_dagster.landing.import_errors import (
+from smartdrive_dagster.landing.recorded.errors import (
     BalanceError,
     HeaderMismatchError,
     LogImportError,
     LogUnreadableError,
     OptionError,
 )
-from smartdrive_dagster.landing.import_report import ImportReport
-from smartdrive_dagster.landing.importer import MAX_PAYLOAD_BYTES
-from smartdrive_dagster.landing.log_readings import read_log
+from smartdrive_dagster.landing.recorded.formats import load_format
+from smartdrive_dagster.landing.recorded.importer import MAX_PAYLOAD_BYTES
+from smartdrive_dagster.landing.recorded.readings import read_log
+from smartdrive_dagster.landing.recorded.report import ImportReport
 from smartdrive_dagster.landing.store import LandingStore
 
 T0 = 1_714_595_264  # 2024-05-01T20:27:44Z
@@ -32,7 +32,7 @@ columns:
   lat: {signal: LATITUDE, unit: "°"}
 """
 CAR_SCANNER = load_format("car-scanner")
-CONTRACT = Path(__file__).parents[2] / "contracts" / "telemetry.v1.schema.json"
+CONTRACT = Path(__file__).parents[3] / "contracts" / "telemetry.v1.schema.json"
 
 
 def wide(*rows: str, header: str = "time,speed,rpm,lat") -> str:
@@ -237,7 +237,7 @@ def test_messages_stay_below_the_limit_and_objects_below_200_messages(do_import)
 
 
 def test_a_long_log_spreads_over_several_objects(do_import, monkeypatch):
-    monkeypatch.setattr("smartdrive_dagster.landing.importer.SAMPLES_PER_MESSAGE", 2)
+    monkeypatch.setattr("smartdrive_dagster.landing.recorded.importer.SAMPLES_PER_MESSAGE", 2)
     imported = do_import(wide(*(f"{T0 + n},{n},," for n in range(1_001))), WIDE)
     assert imported.report.messages == 501
     assert len(imported.report.objects) == 3
@@ -282,7 +282,7 @@ def test_an_importer_that_loses_count_lands_nothing(do_import, tmp_path, monkeyp
         tally.read += 1
         return read_log(log, path, form, clock, tally, progress)
 
-    monkeypatch.setattr("smartdrive_dagster.landing.importer.read_log", miscounting)
+    monkeypatch.setattr("smartdrive_dagster.landing.recorded.importer.read_log", miscounting)
     with pytest.raises(BalanceError):
         do_import(wide(f"{T0},10,,"), WIDE)
     assert LandingStore(str(tmp_path / "landing")).list().objects == ()

@@ -17,10 +17,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final
 
-from smartdrive_dagster.landing.format_model import Format, fold
-from smartdrive_dagster.landing.formats import known_formats, load_format
-from smartdrive_dagster.landing.import_errors import FormatUndetectedError, HeaderMismatchError, LogUnreadableError
-from smartdrive_dagster.landing.units import nearest
+from smartdrive_dagster.landing.recorded.errors import (
+    FormatUndetectedError,
+    HeaderMismatchError,
+    LogUnreadableError,
+)
+from smartdrive_dagster.landing.recorded.format_model import Format, fold
+from smartdrive_dagster.landing.recorded.formats import known_formats, load_format
+from smartdrive_dagster.landing.recorded.units import nearest
 
 MAX_LINE: Final = 4 * 1024 * 1024
 _HEADER_WITHIN = 1000

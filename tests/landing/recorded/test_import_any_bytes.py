@@ -10,10 +10,10 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smartdrive_dagster.landing.format_model import Format
-from smartdrive_dagster.landing.formats import load_format, parse_format
-from smartdrive_dagster.landing.import_errors import FormatError, LogImportError
-from smartdrive_dagster.landing.importer import ImportReport, import_log
+from smartdrive_dagster.landing.recorded.errors import FormatError, LogImportError
+from smartdrive_dagster.landing.recorded.format_model import Format
+from smartdrive_dagster.landing.recorded.formats import load_format, parse_format
+from smartdrive_dagster.landing.recorded.importer import ImportReport, import_log
 from smartdrive_dagster.landing.store import LandingStore
 
 WIDE = parse_format(

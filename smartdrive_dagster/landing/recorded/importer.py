@@ -22,13 +22,13 @@ from typing import Final
 import msgspec
 
 from smartdrive_dagster.landing.envelope import Envelope
-from smartdrive_dagster.landing.formats import Format, known_formats, load_format
-from smartdrive_dagster.landing.import_errors import LogUnreadableError, OptionError
-from smartdrive_dagster.landing.import_report import ImportReport
-from smartdrive_dagster.landing.log_lines import detect_format, open_log
-from smartdrive_dagster.landing.log_meter import SIGNAL_NAMES
-from smartdrive_dagster.landing.log_readings import Readings, Rejected, Tally, read_log
-from smartdrive_dagster.landing.log_times import open_clock
+from smartdrive_dagster.landing.recorded.errors import LogUnreadableError, OptionError
+from smartdrive_dagster.landing.recorded.formats import Format, known_formats, load_format
+from smartdrive_dagster.landing.recorded.lines import detect_format, open_log
+from smartdrive_dagster.landing.recorded.meter import SIGNAL_NAMES
+from smartdrive_dagster.landing.recorded.readings import Readings, Rejected, Tally, read_log
+from smartdrive_dagster.landing.recorded.report import ImportReport
+from smartdrive_dagster.landing.recorded.times import open_clock
 from smartdrive_dagster.landing.store import LandingStore
 
 MAX_PAYLOAD_BYTES: Final = 102_400

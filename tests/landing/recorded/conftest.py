@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 
-from smartdrive_dagster.landing.format_model import Format
-from smartdrive_dagster.landing.formats import parse_format
-from smartdrive_dagster.landing.importer import ImportReport, import_log
 from smartdrive_dagster.landing.reader import read_lines
+from smartdrive_dagster.landing.recorded.format_model import Format
+from smartdrive_dagster.landing.recorded.formats import parse_format
+from smartdrive_dagster.landing.recorded.importer import ImportReport, import_log
 from smartdrive_dagster.landing.store import LandingStore
 
 VIN = "1M8GDM9AXKP042788"  # the worked example of the check digit in 49 CFR 565.15
 SECRET = b"a secret of the tests, 32 bytes."
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[3]
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from smartdrive_dagster.landing.format_model import Format, ReadingColumns, SignalMapping, TimeColumn
-from smartdrive_dagster.landing.import_errors import FormatError
-from smartdrive_dagster.landing.units import nearest
+from smartdrive_dagster.landing.recorded.errors import FormatError
+from smartdrive_dagster.landing.recorded.format_model import Format, ReadingColumns, SignalMapping, TimeColumn
+from smartdrive_dagster.landing.recorded.units import nearest
 
 _EXAMPLE = "docs/formats/drive-recorder.yml"
 _MAX_BYTES = 1 << 20
@@ -94,14 +94,14 @@ class _UniqueKeyLoader(yaml.SafeLoader):
 
 
 def _built_in_names() -> tuple[str, ...]:
-    directory = resources.files("smartdrive_dagster.landing") / "formats"
+    directory = resources.files("smartdrive_dagster.landing.recorded") / "mappings"
     return tuple(
         sorted(entry.name.removesuffix(".yml") for entry in directory.iterdir() if entry.name.endswith(".yml"))
     )
 
 
 def _built_in(name: str) -> Format:
-    entry = resources.files("smartdrive_dagster.landing") / "formats" / f"{name}.yml"
+    entry = resources.files("smartdrive_dagster.landing.recorded") / "mappings" / f"{name}.yml"
     return parse_format(entry.read_text(encoding="utf-8"), source=f"built-in format {name}")
 
 

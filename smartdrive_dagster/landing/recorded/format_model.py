@@ -9,7 +9,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from smartdrive_dagster.landing.units import UNIT_OF_SIGNAL, UnitError, nearest, parse_unit, to_contract
+from smartdrive_dagster.landing.recorded.units import UNIT_OF_SIGNAL, UnitError, nearest, parse_unit, to_contract
 
 MISSING: Final = frozenset({"", "nan", "-", "--", "n/a", "na", "null", "none", "no data", "nodata"})
 _ENCODINGS = (

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from smartdrive_dagster.landing.importer import detect_format, load_format
+from smartdrive_dagster.landing.recorded.importer import detect_format, load_format
 
-DRIVE_RECORDER = Path(__file__).parents[2] / "docs" / "formats" / "drive-recorder.yml"
+DRIVE_RECORDER = Path(__file__).parents[3] / "docs" / "formats" / "drive-recorder.yml"
 
 
 def kilometres(speed: list[tuple[int, float]]) -> float:

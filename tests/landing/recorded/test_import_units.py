@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from smartdrive_dagster.landing.units import UNIT_OF_SIGNAL, UnitError, parse_unit, to_contract
+from smartdrive_dagster.landing.recorded.units import UNIT_OF_SIGNAL, UnitError, parse_unit, to_contract
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from smartdrive_dagster.landing.formats import known_formats, load_format, parse_format
-from smartdrive_dagster.landing.import_errors import FormatError, FormatUndetectedError
-from smartdrive_dagster.landing.importer import detect_format
+from smartdrive_dagster.landing.recorded.errors import FormatError, FormatUndetectedError
+from smartdrive_dagster.landing.recorded.formats import known_formats, load_format, parse_format
+from smartdrive_dagster.landing.recorded.importer import detect_format
 
 WIDE = "shape: wide\ntime: {column: t, form: epoch_s}\ncolumns:\n  v: {signal: SPEED, unit: km/h}\n"
 LONG = "shape: long\ntime: {column: t, form: epoch_s}\nreading: {name: n, value: v, unit: u}\n"
@@ -72,7 +72,7 @@ def test_the_built_in_formats_are_known_and_valid():
 
 
 def test_the_documented_example_is_valid():
-    example = Path(__file__).parents[2] / "docs" / "formats" / "drive-recorder.yml"
+    example = Path(__file__).parents[3] / "docs" / "formats" / "drive-recorder.yml"
     assert load_format(example).shape == "wide"
 
 
