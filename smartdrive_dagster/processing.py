@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
-import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +14,7 @@ from typing import Final
 import dagster as dg
 
 from smartdrive_dagster.definitions import definitions
+from smartdrive_dagster.defs.dead_runs import bury_dead_runs, process_tag
 from smartdrive_dagster.defs.partitions import FIRST_DAY
 from smartdrive_dagster.defs.work import pending_days, stale_gold_days
 from smartdrive_dagster.lake.lakehouse import Lakehouse
@@ -22,10 +23,12 @@ from smartdrive_dagster.settings import Settings
 from smartdrive_dagster.tables import Days, ranges
 
 HOME: Final = Path(".smartdrive/dagster")
-_PROCESS_TAG: Final = "smartdrive/process"
 _RANGE_START, _RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 _SILENT: Final = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-_NO_WAIT: Final = {**_SILENT, "ops": {"bronze_and_silver": {"config": {"idle_s": 0.0}}}}
+_NO_WAIT: Final = {
+    **_SILENT,
+    "ops": {"bronze_and_silver": {"config": {"idle_s": 0.0, "budget_s": 86_400.0, "makes_way": False}}},
+}
 
 
 class ProcessingError(RuntimeError):
@@ -57,14 +60,22 @@ def dagster_instance(home: Path | None = None) -> Iterator[dg.DagsterInstance]:
     """
     directory = Path(os.environ.get("DAGSTER_HOME") or home or HOME).absolute()
     directory.mkdir(parents=True, exist_ok=True)
-    configuration = directory / "dagster.yaml"
-    shipped = Path(__file__).parents[1] / "dagster.yaml"
-    if not configuration.exists() and shipped.exists():
-        configuration.symlink_to(shipped)
     os.environ["DAGSTER_HOME"] = str(directory)
-    with dg.DagsterInstance.get() as instance:
-        _bury_dead_runs(instance)
+    with (directory / ".opening").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # two that open a fresh home at once would both create its databases
+        _link_configuration(directory / "dagster.yaml")
+        instance = dg.DagsterInstance.get()
+        bury_dead_runs(instance)
+    with instance:
         yield instance
+
+
+def _link_configuration(path: Path) -> None:
+    shipped = Path(__file__).parents[1] / "dagster.yaml"
+    if path.is_symlink() and not path.exists():
+        path.unlink()  # the checkout it led to has moved
+    if not path.exists() and shipped.exists():
+        path.symlink_to(shipped)
 
 
 def process(
@@ -82,14 +93,20 @@ def process(
     lakehouse, store = Lakehouse(settings.lake_url), LandingStore(settings.landing_url)
     today = datetime.now(UTC).date()
     pending = pending_days(lakehouse, store, since=date.fromisoformat(FIRST_DAY), until=today)
+    failures: list[str] = []
     for number, day in enumerate(pending, start=1):
         on_step(Step("ingest", Days(day, day), number, len(pending)))
-        _run(jobs, instance, "ingest", partition_key=day.isoformat(), run_config=_NO_WAIT)
+        try:
+            _run(jobs, instance, "ingest", partition_key=day.isoformat(), run_config=_NO_WAIT)
+        except ProcessingError as error:  # the other days and Gold have their turn all the same
+            failures.append(str(error))
     stale = ranges(stale_gold_days(lakehouse, until=today, floor=0))
     for number, days in enumerate(stale, start=1):
         on_step(Step("gold", days, number, len(stale)))
         tags = {_RANGE_START: days.first.isoformat(), _RANGE_END: days.last.isoformat()}
         _run(jobs, instance, "gold", tags=tags)
+    if failures:
+        raise ProcessingError("; ".join(failures))
     return len(pending) + len(stale)
 
 
@@ -115,7 +132,7 @@ def _run(
         instance=instance,
         partition_key=partition_key,
         run_config=run_config,
-        tags={**(tags or {}), _PROCESS_TAG: f"{socket.gethostname()}/{os.getpid()}"},
+        tags={**(tags or {}), **process_tag()},
         raise_on_error=False,
     )
     if not result.success:
@@ -123,22 +140,3 @@ def _run(
         reasons = "; ".join(str(getattr(data, "error_display_string", data)) for data in failures)
         raise ProcessingError(f"job {name} failed (run {result.run_id}): {reasons}")
     return result
-
-
-def _bury_dead_runs(instance: dg.DagsterInstance) -> None:
-    started = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING])
-    for run in instance.get_runs(started):
-        host, _, process_id = run.tags.get(_PROCESS_TAG, "").partition("/")
-        if host == socket.gethostname() and not _is_alive(int(process_id)):
-            instance.report_run_failed(run, "its process was killed")
-            instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
-
-
-def _is_alive(process_id: int) -> bool:
-    try:
-        os.kill(process_id, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

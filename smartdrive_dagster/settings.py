@@ -39,6 +39,15 @@ class Settings(BaseSettings):
     time_zone: str = Field(default="UTC", description="IANA name of the zone in which an owner's days run")
     trip_gap_s: float = Field(default=300.0, gt=0, le=86_400, description="A longer pause ends a trip (seconds)")
 
+    @field_validator("lake_url", "landing_url")
+    @classmethod
+    def _known_place(cls, value: str) -> str:
+        if "://" in value and not value.startswith("s3://"):
+            raise ValueError(f"{value!r} is neither a local path nor s3://bucket/prefix")
+        if "://" not in value and (odd := set("%[]*?") & set(str(Path(value).absolute()))):
+            raise ValueError(f"a path with {' '.join(sorted(odd))} cannot hold a lake: choose another directory")
+        return value
+
     @field_validator("time_zone")
     @classmethod
     def _known_zone(cls, value: str) -> str:

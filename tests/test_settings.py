@@ -151,3 +151,9 @@ def test_a_trip_gap_that_makes_no_sense_is_refused(monkeypatch, gap):
 def test_settings_do_not_change():
     with pytest.raises(ValidationError, match="frozen"):
         Settings().lake_url = "elsewhere"
+
+
+@pytest.mark.parametrize("place", ["gs://bucket/lake", "http://host/lake", "per%20cent", "br[a]cket", "what?"])
+def test_a_place_that_cannot_hold_a_lake_is_refused_with_the_reason(place):
+    with pytest.raises(ValidationError, match=r"neither a local path nor|cannot hold a lake"):
+        Settings(lake_url=place)

@@ -45,6 +45,7 @@ class IngestConfig(dg.Config):
     idle_s: float = Field(45.0, ge=0, description="End after so many seconds without new objects")
     budget_s: float = Field(600.0, gt=0, description="End after so many seconds in all")
     poll_s: float = Field(1.0, gt=0, description="Wait so long between looks at the landing zone")
+    makes_way: bool = Field(True, description="End when another run waits for the pool")
     report_s: float = Field(60.0, gt=0, description="Report materializations at most this often")
 
 
@@ -113,6 +114,8 @@ def bronze_and_silver(
     except BatchRejectedError as error:
         yield batch_failed(error)
         raise dg.Failure(str(error), allow_retries=False) from error
+    if progress.unreadable:
+        raise dg.Failure(_unreadable(progress), allow_retries=False)
     lakehouse = lake.lakehouse()
     for table in TABLES:
         rows = progress.rows.get(str(table), 0)
@@ -126,6 +129,14 @@ def bronze_and_silver(
             },
             check_results=[batch_passed(table, rows)],
         )
+
+
+def _unreadable(progress: "Progress") -> str:
+    key, reason = next(iter(progress.unreadable.items()))
+    return (
+        f"{len(progress.unreadable)} landing objects cannot be read, the first is {key}: {reason}. "
+        "All others were taken in; the next run tries these again."
+    )
 
 
 def _redo(context: dg.AssetExecutionContext, lake: LakeResource, days: list[date], progress: "Progress") -> None:
@@ -156,7 +167,7 @@ def _loop(
             started=started,
             last_work=last_work,
             is_over=not worked and days[-1] < datetime.now(UTC).date(),
-            is_awaited=_is_awaited(context),
+            is_awaited=config.makes_way and _is_awaited(context),
         )
         if reason := reason_to_stop(state, config):
             context.log.info(f"ends: {reason}; {progress.objects} objects, {progress.lines} lines judged")

@@ -23,18 +23,20 @@ from smartdrive_dagster.domain.claims import (
     rejected_samples,
     settle,
 )
-from smartdrive_dagster.domain.decoding import Decoded, decode_lines, keyed_pseudonym
+from smartdrive_dagster.domain.decoding import Decoded, decode_slices, keyed_pseudonym
 from smartdrive_dagster.lake.frames import polars_schema
 from smartdrive_dagster.lake.lakehouse import Lakehouse, Snapshot
 from smartdrive_dagster.landing.reader import Line, read_lines
-from smartdrive_dagster.landing.store import LandingObject, LandingStore
+from smartdrive_dagster.landing.store import LandingObject, LandingStore, UnreadableError
 from smartdrive_dagster.tables import Table, bronze, silver
 
 BATCH_BYTES: Final = 32 * 1024 * 1024
 BATCH_OBJECTS: Final = 512
 SLICE_BYTES: Final = 16 * 1024 * 1024
+SLICE_SAMPLES: Final = 100_000
 _LINE: Final = ("object_key", "line_no")
 _T = TypeVar("_T")
+_ALL_LINES: Final = 2**62
 _MESSAGES = polars_schema(bronze.MESSAGES)
 _OBJECTS = polars_schema(bronze.OBJECTS)
 
@@ -46,6 +48,28 @@ class BronzeObject:
     key: str
     landing_date: date
     lines: int
+    payload_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """Lines of one landing object: what a write replaces. The Delta log holds its text; it names no vehicle."""
+
+    key: str
+    first: int = 0
+    last: int = _ALL_LINES
+
+    @property
+    def predicate(self) -> str:
+        """The lines in SQL."""
+        if self.last == _ALL_LINES:
+            return f"object_key = {self.key!r}"
+        return f"(object_key = {self.key!r} AND line_no BETWEEN {self.first} AND {self.last})"
+
+    @property
+    def expression(self) -> pl.Expr:
+        """The lines in Polars."""
+        return (pl.col("object_key") == self.key) & pl.col("line_no").is_between(self.first, self.last)
 
 
 @dataclass
@@ -59,6 +83,7 @@ class Progress:
         rows: rows written by table.
         versions: newest Delta version by table.
         missing: listed objects that were gone when they were to be read.
+        unreadable: keys of objects that could not be read, with the reason; they are left for another run.
     """
 
     objects: int = 0
@@ -67,6 +92,7 @@ class Progress:
     rows: dict[str, int] = field(default_factory=dict)
     versions: dict[str, int] = field(default_factory=dict)
     missing: int = 0
+    unreadable: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -85,7 +111,7 @@ class Ingestion:
 
     def advance(self, day: date, progress: Progress) -> bool:
         """Do one micro-batch of an arrival day; False where nothing was left to do."""
-        for batch in self.unread(day):
+        for batch in self.unread(day, progress.unreadable):
             self.to_bronze(batch, progress)
             break
         else:
@@ -104,11 +130,11 @@ class Ingestion:
         for batch in _batches(listed, lambda entry: entry.size_bytes):
             self.to_bronze(batch, progress, replace=True)
         objects = self._bronze_objects(day)
-        for judged in _batches(objects, lambda entry: entry.lines * 1024):
+        for judged in _batches([entry for entry in objects if entry.lines], lambda entry: entry.payload_bytes):
             self.to_silver(judged, progress, replace=True)
 
-    def unread(self, day: date) -> Iterator[list[LandingObject]]:
-        """Batches of an arrival day's objects that Bronze does not hold yet."""
+    def unread(self, day: date, without: Collection[str] = ()) -> Iterator[list[LandingObject]]:
+        """Batches of an arrival day's objects that Bronze does not hold yet, leaving out some keys."""
         listed = self.store.list(on=day).objects
         if not listed:
             return
@@ -119,6 +145,7 @@ class Ingestion:
             .collect()
             .get_column("object_key")
         )
+        held.update(without)
         yield from _batches([e for e in listed if e.key not in held], lambda entry: entry.size_bytes)
 
     def unjudged(self, day: date) -> Iterator[list[BronzeObject]]:
@@ -133,7 +160,7 @@ class Ingestion:
             .collect()
             .get_column("object_key")
         )
-        yield from _batches([e for e in objects if e.key not in judged], lambda entry: entry.lines * 1024)
+        yield from _batches([e for e in objects if e.key not in judged], lambda entry: entry.payload_bytes)
 
     def to_bronze(self, batch: Sequence[LandingObject], progress: Progress, *, replace: bool = False) -> None:
         """Take objects into bronze.messages, then (when their lines are there) into bronze.objects."""
@@ -144,6 +171,9 @@ class Ingestion:
                 lines = _lines_frame(entry, read_lines(self.store, entry))
             except FileNotFoundError:
                 progress.missing += 1
+                continue
+            except UnreadableError as error:
+                progress.unreadable[entry.key] = str(error)
                 continue
             if part and size + lines.estimated_size() > BATCH_BYTES:
                 self._commit_bronze(part, progress, replace)
@@ -161,20 +191,26 @@ class Ingestion:
             self.lakehouse.scan(bronze.MESSAGES)
             .filter(pl.col("landing_date").is_in(days), pl.col("object_key").is_in(keys))
             .collect()
-            .sort("received_at", "object_key", "line_no", nulls_last=True)
         )
-        ledger: list[pl.DataFrame] = []
-        for number, part in enumerate(_slices(rows)):
-            decoded = decode_lines(part, keyed_pseudonym(self.secret))
-            ledger.append(self._commit_slice(decoded, progress, keys if replace and number == 0 else None))
-        self._commit_ledger(pl.concat(ledger), days, progress, keys if replace else None)
+        if replace:  # each slice replaces its own lines, so that a kill between two slices loses none
+            order = pl.DataFrame({"object_key": keys, "turn": range(len(keys))})
+            rows = rows.join(order, on="object_key").sort("turn", "line_no")
+        else:
+            rows = rows.sort("received_at", "object_key", "line_no", nulls_last=True)
+        slices = decode_slices(
+            rows, keyed_pseudonym(self.secret), max_samples=SLICE_SAMPLES, max_bytes=SLICE_BYTES
+        )
+        ledger = [
+            self._commit_slice(decoded, progress, _spans(decoded) if replace else None) for decoded in slices
+        ]
+        self._commit_ledger(pl.concat(ledger), days, progress, [Lines(key) for key in keys] if replace else None)
 
     def _bronze_objects(self, day: date) -> list[BronzeObject]:
         held = (
             self.lakehouse.scan(bronze.OBJECTS)
             .filter(pl.col("landing_date") == day)
             .sort("first_received_at", "object_key", nulls_last=True)
-            .select("object_key", "landing_date", "lines")
+            .select("object_key", "landing_date", "lines", "payload_bytes")
             .collect()
         )
         return [BronzeObject(*row) for row in held.iter_rows()]
@@ -186,12 +222,12 @@ class Ingestion:
         messages = pl.concat([lines for _, lines in part])
         objects = pl.concat([_object_frame(entry, lines) for entry, lines in part])
         days = sorted({entry.landing_date for entry, _ in part})
-        replacing = keys if replace else None
+        replacing = [Lines(key) for key in keys] if replace else None
         for table, rows in ((bronze.MESSAGES, messages), (bronze.OBJECTS, objects)):
             self._write(table, _missing(rows, table, days, replacing), progress, replacing)
         progress.objects += len(part)
 
-    def _commit_slice(self, decoded: Decoded, progress: Progress, replacing: list[str] | None) -> pl.DataFrame:
+    def _commit_slice(self, decoded: Decoded, progress: Progress, replacing: list[Lines] | None) -> pl.DataFrame:
         telemetry = self._settle(silver.TELEMETRY, decoded.telemetry, progress, replacing)
         events = self._settle(silver.EVENTS, decoded.events, progress, replacing)
         known = events.filter(pl.col("fate").is_in([WRITE, OURS])).select(_LINE)
@@ -208,7 +244,7 @@ class Ingestion:
         return ledger_rows(decoded.lines, line_counts(settled))
 
     def _settle(
-        self, table: Table, batch: pl.DataFrame, progress: Progress, replacing: list[str] | None
+        self, table: Table, batch: pl.DataFrame, progress: Progress, replacing: list[Lines] | None
     ) -> pl.DataFrame:
         """Write what the batch newly brings, and return the batch with the fates of the commit that held."""
         days = sorted(set(batch.get_column("event_date").drop_nulls()))
@@ -221,7 +257,7 @@ class Ingestion:
             if "sample" not in table.by_name:
                 held = held.with_columns(sample=pl.lit(0, pl.Int32))
             if replacing is not None:
-                held = held.filter(~pl.col("object_key").is_in(replacing))
+                held = held.filter(~pl.any_horizontal(lines.expression for lines in replacing))
             claims = held.select(CLAIM_COLUMNS).join(messages, on="message_id", how="semi").collect()
             settled = settle(batch, claims)
             return settled.filter(pl.col("fate") == WRITE).select(list(table.by_name))
@@ -230,7 +266,7 @@ class Ingestion:
         return settled if "fate" in settled.columns else settle(batch, batch.clear().select(CLAIM_COLUMNS))
 
     def _commit_ledger(
-        self, lines: pl.DataFrame, days: list[date], progress: Progress, replacing: list[str] | None
+        self, lines: pl.DataFrame, days: list[date], progress: Progress, replacing: list[Lines] | None
     ) -> None:
         def rows(snapshot: Snapshot) -> pl.DataFrame:
             held = snapshot.rows().filter(pl.col("landing_date").is_in(days))
@@ -239,7 +275,7 @@ class Ingestion:
                 known = held.select(_LINE).collect()
                 return lines.join(known, on=_LINE, how="anti").with_columns(batch)
             before = (
-                held.filter(pl.col("object_key").is_in(replacing))
+                held.filter(pl.any_horizontal(part.expression for part in replacing))
                 .select(*_LINE, touched_before="touched")
                 .collect()
             )
@@ -255,7 +291,7 @@ class Ingestion:
         table: Table,
         rows: Callable[[Snapshot], pl.DataFrame],
         progress: Progress,
-        replacing: list[str] | None,
+        replacing: list[Lines] | None,
         *,
         is_empty: bool = False,
     ) -> None:
@@ -264,13 +300,15 @@ class Ingestion:
         if replacing is None:
             commit = self.lakehouse.append_once(table, rows)
         else:
-            commit = self.lakehouse.replace(table, rows, predicate=_object_predicate(replacing))
+            commit = self.lakehouse.replace(
+                table, rows, predicate=" OR ".join(part.predicate for part in replacing)
+            )
         progress.rows[str(table)] = progress.rows.get(str(table), 0) + commit.rows
         progress.versions[str(table)] = commit.version
 
 
 def _missing(
-    rows: pl.DataFrame, table: Table, days: Collection[date], replacing: Collection[str] | None
+    rows: pl.DataFrame, table: Table, days: Collection[date], replacing: Collection[Lines] | None
 ) -> Callable[[Snapshot], pl.DataFrame]:
     """What of `rows` a snapshot does not hold yet, by the table's key, looking at the given partitions only."""
     column = table.partition_by or ""
@@ -301,8 +339,12 @@ def _with_union_of_touched(lines: pl.DataFrame, before: pl.DataFrame) -> pl.Data
     )
 
 
-def _object_predicate(keys: Sequence[str]) -> str:
-    return f"object_key IN ({', '.join(repr(key) for key in keys)})"
+def _spans(decoded: Decoded) -> list[Lines]:
+    """The lines that a slice holds: of each object an unbroken run."""
+    runs = decoded.lines.group_by("object_key", maintain_order=True).agg(
+        pl.col("line_no").min(), pl.col("line_no").max().alias("last")
+    )
+    return [Lines(*run) for run in runs.iter_rows()]
 
 
 def _lines_frame(entry: LandingObject, lines: Sequence[Line]) -> pl.DataFrame:
@@ -334,6 +376,7 @@ def _object_frame(entry: LandingObject, lines: pl.DataFrame) -> pl.DataFrame:
                 entry.channel,
                 entry.size_bytes,
                 lines.height,
+                lines.get_column("payload").bin.size().fill_null(0).sum(),
                 received.min(),
                 received.max(),
             )
@@ -354,10 +397,3 @@ def _batches(entries: Sequence[_T], size: Callable[[_T], int]) -> Iterator[list[
         total += size(entry)
     if part:
         yield part
-
-
-def _slices(rows: pl.DataFrame) -> Iterator[pl.DataFrame]:
-    """Parts of at most `SLICE_BYTES` of payload (or one line): decoded values take far more than their JSON."""
-    sizes = pl.col("payload").bin.size().fill_null(0)
-    numbered = rows.with_columns(part=(sizes.cum_sum() - sizes) // SLICE_BYTES)
-    yield from numbered.partition_by("part", maintain_order=True, include_key=False)

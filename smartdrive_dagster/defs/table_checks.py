@@ -58,6 +58,14 @@ def _samples_balance(lakehouse: "Lakehouse") -> Finding:
     return found, f"{found} lines whose accepted, duplicate and quarantined samples do not add up"
 
 
+def _accepted_are_there(lakehouse: "Lakehouse") -> Finding:
+    from smartdrive_dagster.lake.audit import balances
+
+    held = balances(lakehouse)
+    found = abs(held.samples_accepted - held.samples_in_silver)
+    return found, f"the ledger accepted {held.samples_accepted} samples, Silver holds {held.samples_in_silver}"
+
+
 def _conflicts(lakehouse: "Lakehouse") -> Finding:
     from smartdrive_dagster.lake.audit import identities_with_two_contents
 
@@ -81,6 +89,12 @@ def table_checks() -> list[dg.AssetChecksDefinition]:
             silver.MESSAGES,
             "Of each decoded message accepted + duplicate + quarantined samples are all samples.",
             _samples_balance,
+        ),
+        _check(
+            "accepted_samples_are_in_silver",
+            silver.MESSAGES,
+            "silver.telemetry and silver.events hold as many rows as the ledger accepted samples.",
+            _accepted_are_there,
         ),
         _check(
             "identity_has_one_content",

@@ -11,6 +11,7 @@ from typing import Final
 
 import dagster as dg
 
+from smartdrive_dagster.defs.dead_runs import bury_dead_runs
 from smartdrive_dagster.defs.jobs import GOLD_JOB, INGEST_JOB, MAINTENANCE_JOB, NIGHTLY_CHECKS_JOB
 from smartdrive_dagster.defs.partitions import FIRST_DAY
 from smartdrive_dagster.defs.resources import LakeResource
@@ -113,14 +114,14 @@ def gold_sensor(
     context: dg.SensorEvaluationContext, lake: LakeResource
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
     """Request Gold runs for the stale event days; the cursor is the ledger batch up to which all is fresh."""
-    from smartdrive_dagster.defs.work import ledger_batch, stale_gold_days
+    from smartdrive_dagster.defs.work import ledger_batch, stale_gold_days, touches_after
 
     now = datetime.now(UTC)
     lakehouse = lake.lakehouse()
     floor = int(context.cursor or 0)
     batch = ledger_batch(lakehouse)
     stale = stale_gold_days(lakehouse, until=now.date(), floor=min(floor, batch))
-    if not stale:
+    if not stale and not touches_after(lakehouse, now.date(), floor=min(floor, batch)):
         context.update_cursor(str(batch))
     yield from _gold_run_requests(context.instance, stale, now)
 
@@ -194,6 +195,7 @@ def _gold_run_requests(
 
 
 def _history(instance: dg.DagsterInstance, job_name: str, tags: Mapping[str, str]) -> RunHistory:
+    bury_dead_runs(instance)
     records = instance.get_run_records(dg.RunsFilter(job_name=job_name, tags=dict(tags)), limit=12)
     if any(record.dagster_run.status in _ACTIVE for record in records):
         return RunHistory(is_active=True)

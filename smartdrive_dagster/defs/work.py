@@ -7,6 +7,7 @@ from datetime import date
 import polars as pl
 
 from smartdrive_dagster.defs.recomputation import MART_HALO_DAYS, stale
+from smartdrive_dagster.domain.staleness import touched_pairs
 from smartdrive_dagster.domain.trips import HALO_DAYS
 from smartdrive_dagster.lake.lakehouse import Lakehouse
 from smartdrive_dagster.lake.models import load_models
@@ -40,6 +41,12 @@ def pending_days(lakehouse: Lakehouse, store: LandingStore, *, since: date, unti
 def ledger_batch(lakehouse: Lakehouse) -> int:
     """The ledger's newest batch."""
     return lakehouse.open(silver.MESSAGES).batch
+
+
+def touches_after(lakehouse: Lakehouse, day: date, *, floor: int) -> bool:
+    """Whether a batch above the floor touched an event day after this one, whose Gold is not due yet."""
+    ledger = lakehouse.scan(silver.MESSAGES).filter(pl.col("batch") > floor)
+    return not touched_pairs(ledger).filter(pl.col("event_date") > day).collect().is_empty()
 
 
 def stale_gold_days(lakehouse: Lakehouse, *, until: date, floor: int) -> list[date]:

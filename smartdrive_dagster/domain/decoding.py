@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -54,6 +54,22 @@ def decode_lines(bronze: pl.DataFrame, pseudonym: Callable[[str], str]) -> Decod
         bronze: rows of bronze.messages.
         pseudonym: from a VIN to its vehicle_id.
     """
+    (decoded,) = decode_slices(bronze, pseudonym, max_samples=None, max_bytes=None)
+    return decoded
+
+
+def decode_slices(
+    bronze: pl.DataFrame,
+    pseudonym: Callable[[str], str],
+    *,
+    max_samples: int | None,
+    max_bytes: int | None,
+) -> Iterator[Decoded]:
+    """Decode rows of bronze.messages in their order, a slice at a time.
+
+    Decoded values take far more room than their JSON, and how much more depends on the message: so a slice is full
+    at a number of samples as well as at a number of payload bytes. It holds one message at least.
+    """
     collected = _Collector(pseudonym)
     columns = ("object_key", "line_no", "landing_date", "received_at", "channel", "payload", "fault")
     for key, number, day, received, channel, payload, fault in bronze.select(columns).iter_rows():
@@ -64,8 +80,12 @@ def decode_lines(bronze: pl.DataFrame, pseudonym: Callable[[str], str]) -> Decod
             outcome = Rejection("channel_unsupported", "kept in bronze.messages")
         else:
             outcome = decode_message(payload)
-        collected.add(line, channel, outcome)
-    return collected.result()
+        collected.add(line, channel, outcome, len(payload or b""))
+        if collected.reaches(max_samples, max_bytes):
+            yield collected.result()
+            collected = _Collector(pseudonym)
+    if not collected.is_empty or max_samples is None:
+        yield collected.result()
 
 
 class _Collector:
@@ -80,10 +100,23 @@ class _Collector:
         self._samples: dict[str, list[Any]] = {
             name: [] for name in ("message", "sample", "t_ms", "extra_signals", *(c.name for c in SIGNALS))
         }
+        self._size_bytes = 0
         self._events: list[tuple[Any, ...]] = []
         self._dtcs: list[tuple[Any, ...]] = []
 
-    def add(self, line: tuple[Any, ...], channel: str, outcome: Telemetry | Event | Rejection) -> None:
+    @property
+    def is_empty(self) -> bool:
+        return not self._lines
+
+    def reaches(self, max_samples: int | None, max_bytes: int | None) -> bool:
+        if max_samples is not None and len(self._samples["sample"]) >= max_samples:
+            return True
+        return max_bytes is not None and self._size_bytes >= max_bytes
+
+    def add(
+        self, line: tuple[Any, ...], channel: str, outcome: Telemetry | Event | Rejection, size_bytes: int
+    ) -> None:
+        self._size_bytes += size_bytes
         match outcome:
             case Rejection():
                 self._lines.append((*line, channel, None, None, 0))

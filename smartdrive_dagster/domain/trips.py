@@ -22,6 +22,10 @@ HALO_DAYS: Final = 2
 """Days of Silver on both sides that a day's trips depend on: one for the chain, one for the longest gap."""
 
 MAX_GAP_S: Final = 86_400.0
+
+# Beyond what road cars do (record speeds are near 500 km/h) and PIDs 0D and 0C can say (255 km/h, 16,384 rpm).
+MAX_SPEED_KMH: Final = 500.0
+MAX_ENGINE_SPEED_RPM: Final = 20_000.0
 """A longer gap would let a chain pass over a UTC day without a sample on it, and no halo would be enough."""
 
 MAX_INTERVAL_S: Final = 10.0
@@ -74,7 +78,12 @@ def _judged(telemetry: pl.LazyFrame) -> pl.LazyFrame:
     phase = pl.col("phase") if has_phase else pl.lit(None, dtype=pl.String)
     ignition = pl.col("ignition")
     samples = telemetry.select(
-        "vehicle_id", _SPEED, _RPM, ignition, phase.alias("phase"), at_us=pl.col("event_at").dt.epoch("us")
+        "vehicle_id",
+        _plausible(_SPEED, MAX_SPEED_KMH),
+        _plausible(_RPM, MAX_ENGINE_SPEED_RPM),
+        ignition,
+        phase.alias("phase"),
+        at_us=pl.col("event_at").dt.epoch("us"),
     )
     of_day = ("vehicle_id", _AT // _DAY_US)
     rpm_in_data = _RPM.is_not_null().any().over(*of_day)
@@ -85,6 +94,11 @@ def _judged(telemetry: pl.LazyFrame) -> pl.LazyFrame:
     is_driving = pl.col("phase").is_null() | pl.col("phase").is_in(_DRIVING_PHASES)
     is_there = ~rpm_in_data & (ignition.is_not_null() | ~ignition_in_data) & is_driving
     return samples.select("vehicle_id", "at_us", _SPEED, _RPM, running=~is_off & (moves | is_there))
+
+
+def _plausible(value: pl.Expr, largest: float) -> pl.Expr:
+    """A reading that no car can have counts as not measured: it would outweigh every true one."""
+    return pl.when(value.is_between(0, largest)).then(value)
 
 
 def _instants(samples: pl.LazyFrame) -> pl.LazyFrame:

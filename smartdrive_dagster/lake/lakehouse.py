@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
+from urllib.parse import quote, unquote
 
 import polars as pl
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
@@ -56,9 +57,12 @@ class Maintenance:
 class Snapshot:
     """One version of a table, on which a writer reads, decides and commits."""
 
-    def __init__(self, table: Table, delta: DeltaTable | None, storage_options: Mapping[str, str]) -> None:
+    def __init__(
+        self, table: Table, delta: DeltaTable | None, url: str, storage_options: Mapping[str, str]
+    ) -> None:
         self.table = table
         self.delta = delta
+        self._url = url
         self._storage_options = dict(storage_options)
 
     @property
@@ -94,12 +98,29 @@ class Snapshot:
         """The rows of this version, lazily; filters on the partition column skip whole files."""
         if self.delta is None or not self.delta.file_uris():
             return pl.LazyFrame(schema=polars_schema(self.table))
+        if "://" not in self._url and quote(self._url) != self._url:
+            return self._rows_of_odd_path(self.delta)
         return pl.scan_delta(
             self.delta,
             version=self.version,
             storage_options=self._storage_options or None,
             credential_provider=None,
         )
+
+    def _rows_of_odd_path(self, delta: DeltaTable) -> pl.LazyFrame:
+        """The rows of a table below a path with a space or a letter beyond ASCII.
+
+        Polars 2.1 opens the percent-encoded names that delta-rs 1.6 gives for such a path as they are.
+        """
+        schema = polars_schema(self.table)
+        column = self.table.partition_by
+        scanned = pl.scan_parquet(
+            [unquote(uri.removeprefix("file://")) for uri in delta.file_uris()],
+            glob=False,
+            hive_partitioning=column is not None,
+            hive_schema={column: schema[column]} if column else None,
+        )
+        return scanned.select(schema.names())
 
 
 class LakeConflictError(RuntimeError):
@@ -131,7 +152,7 @@ class Lakehouse:
             delta = self._load(table)
         except TableNotFoundError:
             delta = None
-        return Snapshot(table, delta, self.storage_options)
+        return Snapshot(table, delta, self.url, self.storage_options)
 
     def scan(self, table: Table, days: Days | None = None) -> pl.LazyFrame:
         """Read the newest version lazily, of some days of its partition column only where these are given."""

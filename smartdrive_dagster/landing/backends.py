@@ -32,7 +32,7 @@ class Backend(Protocol):
         ...
 
     def read(self, key: str) -> Iterator[bytes]:
-        """An object's bytes in chunks of about 1 MiB; FileNotFoundError where it is gone."""
+        """An object's bytes in chunks of about 1 MiB; FileNotFoundError where it is gone, else OSError."""
         ...
 
 
@@ -126,11 +126,15 @@ class Bucket:
 
     def read(self, key: str) -> Iterator[bytes]:
         """Stream one GET."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
         try:
             answer = self._client.get_object(Bucket=self._bucket, Key=self._prefix + key)
+            yield from answer["Body"].iter_chunks(_CHUNK)
         except self._client.exceptions.NoSuchKey as error:
             raise FileNotFoundError(f"landing object {key} is gone") from error
-        yield from answer["Body"].iter_chunks(_CHUNK)
+        except (BotoCoreError, ClientError) as error:
+            raise OSError(str(error)) from error
 
     def _below(self, prefix: str) -> str:
         return f"{self._prefix}{prefix}/" if prefix else self._prefix

@@ -13,6 +13,7 @@ from smartdrive_dagster.landing.envelope import EnvelopeError, decode
 from smartdrive_dagster.landing.store import LandingObject, LandingStore
 
 MAX_EXPANDED_BYTES: Final = 256 * 1024 * 1024
+MAX_LINE_BYTES: Final = 1024 * 1024
 MAX_LINES: Final = 1_000_000  # an envelope takes 250 bytes or more: only an object of blank lines has as many
 # Deflate expands 1,032 times at most: 4 KiB to 4 MiB. The rest of a piece is copied at the end of each member,
 # which may be 20 bytes long; that forbids large pieces too.
@@ -89,6 +90,8 @@ def read_lines(store: LandingStore, entry: LandingObject, *, max_bytes: int = MA
 
 
 def _line(number: int, raw: bytes) -> Line:
+    if len(raw) > MAX_LINE_BYTES:  # ten times the largest message: not worth the copies that parsing it takes
+        return Line(number, None, None, raw, "envelope_malformed")
     try:
         envelope = decode(raw)
     except EnvelopeError:

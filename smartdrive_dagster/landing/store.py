@@ -17,7 +17,8 @@ from smartdrive_dagster.landing.envelope import Envelope, encode
 CHANNELS: Final = ("telemetry", "events", "weather", "corrections", "profiles")
 _KEY = re.compile(
     r"(?P<channel>[a-z]+)/dt=(?P<date>\d{4}-\d{2}-\d{2})/hr=(?P<hour>[01]\d|2[0-3])/"
-    r"(?P<name>[A-Za-z0-9._-]+)\.jsonl(?P<compression>\.gz|\.zst)?"
+    r"(?P<name>[A-Za-z0-9._-]+)\.jsonl(?P<compression>\.gz|\.zst)?",
+    re.ASCII,
 )
 _CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
 
@@ -39,6 +40,14 @@ class LandingObject:
     size_bytes: int
 
 
+class UnreadableError(Exception):
+    """An object is there and cannot be read now: its permissions, the disk, or the object store's answer."""
+
+
+class LandingUrlError(ValueError):
+    """The landing root is neither a local path nor on S3."""
+
+
 @dataclass(frozen=True, slots=True)
 class Listing:
     """What lies under the landing root: objects of the layout, and the keys of everything else."""
@@ -57,7 +66,7 @@ class LandingStore:
     def __init__(self, url: str) -> None:
         self.url = url
         if "://" in url and not url.startswith("s3://"):
-            raise ValueError(f"landing root {url!r}: only a local path or s3://bucket/prefix is known")
+            raise LandingUrlError(f"landing root {url!r}: only a local path or s3://bucket/prefix is known")
         self._backend: Backend = Bucket(url) if url.startswith("s3://") else Directory(Path(url).absolute())
 
     def land(
@@ -115,8 +124,14 @@ class LandingStore:
 
         Raises:
             FileNotFoundError: the object is gone (its retention ended).
+            UnreadableError: it is there and cannot be read.
         """
-        return self._backend.read(key)
+        try:
+            yield from self._backend.read(key)
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise UnreadableError(error.strerror or str(error)) from error
 
     def _prefixes(self, *, since: date | None, on: date | None) -> Iterator[str]:
         if on is not None:

@@ -61,6 +61,7 @@ OBJECTS = Table(
         CHANNEL,
         Column("size_bytes", "long", "Size of the object as stored", unit="bytes", required=True),
         Column("lines", "long", "Rows that it has in bronze.messages", required=True),
+        Column("payload_bytes", "long", "Bytes of its payloads", unit="bytes", required=True),
         Column("first_received_at", "timestamp", "Earliest receipt among its lines", statistics=True),
         Column("last_received_at", "timestamp", "Latest receipt among its lines", statistics=True),
     ),

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
+from pathlib import Path
 
 import polars as pl
 import pytest
 
 from smartdrive_dagster.defs.ingestion import Ingestion, Progress
 from smartdrive_dagster.defs.work import pending_days
-from smartdrive_dagster.lake.audit import balances
+from smartdrive_dagster.lake.audit import balances, identities_with_two_contents
 from smartdrive_dagster.lake.lakehouse import Lakehouse
+from smartdrive_dagster.lake.query import ask
 from smartdrive_dagster.landing.store import LandingStore
-from smartdrive_dagster.tables import bronze, silver
+from smartdrive_dagster.tables import Days, bronze, silver
 from tests.comparison import contents, repeated, verdicts, versions
-from tests.messages import OTHER_VIN, SECRET, START, event, land, telemetry
+from tests.messages import OTHER_VIN, SECRET, START, event, land, ms, telemetry
 
 DAY = START.date()
 
@@ -245,3 +248,99 @@ def test_an_object_larger_than_a_batch_is_judged_in_slices(
     ingestion.redo(DAY, Progress())
     assert contents(ingestion.lakehouse) == before
     assert_closed(ingestion)
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing catches it."""
+
+
+def test_a_backfill_killed_after_any_commit_loses_no_row(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("smartdrive_dagster.defs.ingestion.SLICE_BYTES", 2000)
+    ingestion = fresh(str(tmp_path_factory.mktemp("killed")))
+    for number in range(3):
+        payloads = [telemetry(10 * number + n, at=START + timedelta(minutes=n)) for n in range(10)]
+        land(ingestion.store, *payloads, payloads[0], at=START + timedelta(hours=1, seconds=number))
+    ingest(ingestion)
+    before = contents(ingestion.lakehouse)
+    write = Lakehouse._try_write
+    for last in range(1, 30, 2):
+        seen = 0
+
+        def deadly(self: Lakehouse, *arguments: object, limit: int = last) -> bool:
+            nonlocal seen
+            seen += 1
+            if seen > limit:
+                raise Killed
+            return write(self, *arguments)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(Lakehouse, "_try_write", deadly)
+        with contextlib.suppress(Killed):
+            ingestion.redo(DAY, Progress())
+        monkeypatch.setattr(Lakehouse, "_try_write", write)
+        assert contents(ingestion.lakehouse, (silver.TELEMETRY,)) == {
+            "silver.telemetry": before["silver.telemetry"]
+        }
+    ingestion.redo(DAY, Progress())
+    assert contents(ingestion.lakehouse) == before
+
+
+def test_an_object_that_cannot_be_read_keeps_no_other_from_its_turn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ingestion = fresh(str(tmp_path))
+    land(ingestion.store, telemetry(1))
+    bad = land(ingestion.store, telemetry(2, at=START + timedelta(minutes=5)))
+    path = tmp_path / "landing" / bad.key
+    path.unlink()
+    path.symlink_to("/proc/self/mem")  # reading it fails, also for root
+    progress = ingest(ingestion)
+    assert list(progress.unreadable) == [bad.key]
+    assert ingestion.lakehouse.scan(silver.TELEMETRY).collect().height == 3
+    path.unlink()
+    land(ingestion.store, telemetry(2, at=START + timedelta(minutes=5)), name=bad.key.split("/")[-1][:-9])
+    assert ingest(ingestion).unreadable == {}
+    assert ingestion.lakehouse.scan(silver.TELEMETRY).collect().height == 6
+
+
+def test_two_contents_on_two_event_days_are_told_by_a_warning_alone(ingestion: Ingestion) -> None:
+    later = START + timedelta(days=1)
+    land(ingestion.store, telemetry(1))
+    ingest(ingestion)
+    land(ingestion.store, telemetry(1, at=later), at=later + timedelta(minutes=1))
+    ingest(ingestion, later.date())
+    assert identities_with_two_contents(ingestion.lakehouse) == 1
+    assert_closed(ingestion)
+
+
+def test_slices_bound_the_samples_that_a_small_object_expands_to(ingestion: Ingestion) -> None:
+    times = list(range(ms(START), ms(START) + 5_000))
+    many = [
+        telemetry(n, t=times, signals={"SPEED": [None] * len(times)}, device_id=f"edge-{n}") for n in range(41)
+    ]
+    land(ingestion.store, *many)
+    ingest(ingestion)
+    assert ingestion.lakehouse.open(silver.TELEMETRY).batch == 3
+    assert_closed(ingestion)
+
+
+def test_balances_notice_accepted_samples_that_are_gone(tmp_path: Path) -> None:
+    ingestion = fresh(str(tmp_path))
+    key = land(ingestion.store, telemetry(1)).key
+    ingest(ingestion)
+    ingestion.lakehouse.replace(
+        silver.TELEMETRY, lambda snapshot: snapshot.rows().head(1).collect(), predicate=f"object_key = '{key}'"
+    )
+    assert not balances(ingestion.lakehouse).close
+
+
+@pytest.mark.parametrize("name", ["with space", "ünï", "ha#sh", "o'brien"])
+def test_a_lake_may_lie_below_a_path_with_odd_letters(tmp_path: Path, name: str) -> None:
+    ingestion = fresh(str(tmp_path / name))
+    land(ingestion.store, telemetry(1), event(2))
+    ingest(ingestion)
+    ingestion.redo(DAY, Progress())
+    one_day = ingestion.lakehouse.scan(silver.TELEMETRY, Days(DAY, DAY)).collect()
+    assert one_day.height == 3
+    assert ask(ingestion.lakehouse, "select count(*) from silver.telemetry", time_zone="UTC").item() == 3

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 
 import dagster as dg
 import pytest
 
 from smartdrive_dagster.definitions import definitions
+from smartdrive_dagster.defs.dead_runs import process_tag
 from smartdrive_dagster.defs.ingest import IngestConfig, LoopState, reason_to_stop
 from smartdrive_dagster.defs.ingestion import Ingestion, Progress
 from smartdrive_dagster.defs.resources import LakeResource
@@ -19,6 +20,7 @@ from smartdrive_dagster.defs.triggers import (
     gold_sensor,
     landing_sensor,
 )
+from smartdrive_dagster.defs.work import touches_after
 from smartdrive_dagster.settings import Settings
 from smartdrive_dagster.tables import Days
 from tests.messages import SECRET, land, telemetry
@@ -108,3 +110,35 @@ def test_no_run_is_requested_while_one_is_under_way(settings: Settings) -> None:
         tags = {"dagster/partition": now.date().isoformat()}
         instance.create_run_for_job(job, tags=tags, status=dg.DagsterRunStatus.STARTED)
         assert not requests(landing_sensor, instance, settings).run_requests
+
+
+def test_a_day_that_has_not_begun_is_not_forgotten(settings: Settings) -> None:
+    """A message received at 23:58 may be stamped tomorrow: tomorrow's Gold must become due by itself."""
+    resource = LakeResource.of(settings)
+    tomorrow = datetime.combine(datetime.now(UTC).date() + timedelta(days=1), time(0, 1), UTC)
+    land(resource.landing(), telemetry(1, at=tomorrow), at=tomorrow - timedelta(minutes=3))
+    arrival = (tomorrow - timedelta(minutes=3)).date()
+    ingestion = Ingestion(resource.lakehouse(), resource.landing(), settings.lake_secret())
+    while ingestion.advance(arrival, Progress()):
+        pass
+    lakehouse = resource.lakehouse()
+    today = datetime.now(UTC).date()
+    assert touches_after(lakehouse, today, floor=0)
+    assert not touches_after(lakehouse, tomorrow.date(), floor=0)
+    assert not touches_after(lakehouse, today, floor=1)
+
+
+def test_a_killed_command_s_run_is_buried_and_blocks_nobody(settings: Settings) -> None:
+    now = datetime.now(UTC)
+    land(LakeResource.of(settings).landing(), telemetry(1, at=now), at=now)
+    with dg.DagsterInstance.ephemeral() as instance:
+        job = definitions(settings).resolve_job_def("ingest")
+        ours = {"dagster/partition": now.date().isoformat(), **process_tag()}
+        instance.create_run_for_job(job, tags=ours, status=dg.DagsterRunStatus.STARTED)
+        assert not requests(landing_sensor, instance, settings).run_requests
+        gone = {name: value.rsplit("/", 2)[0] + "/1/0" for name, value in process_tag().items()}
+        for run in instance.get_runs():
+            instance.add_run_tags(run.run_id, gone)
+        assert instance.get_runs()[0].status is dg.DagsterRunStatus.STARTED
+        requests(landing_sensor, instance, settings)
+        assert instance.get_runs()[0].status is dg.DagsterRunStatus.FAILURE

@@ -554,6 +554,15 @@ def test_cutting_at_midnight_never_loses_distance(speeds: dict[float, float], ga
     assert trips["speed_coverage_pct"].drop_nulls().is_between(0, 100).all()
 
 
+@pytest.mark.parametrize("absurd", [-100.0, 501.0, 3e9, 1e308])
+def test_a_speed_that_no_car_can_have_counts_as_not_measured(absurd: float) -> None:
+    clean = drive(0, 60, speed=36.0, rpm=1500.0)
+    spoilt = [*clean, *drive(30.5, 30.5, speed=absurd, rpm=1500.0)]
+    (with_it,), (without,) = trips_of(spoilt).rows(named=True), trips_of(clean).rows(named=True)
+    assert with_it["distance_km"] == without["distance_km"]
+    assert with_it["max_speed_kmh"] == 36.0
+
+
 # Real recordings, read from where they lie and never copied
 
 

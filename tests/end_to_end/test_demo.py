@@ -155,3 +155,27 @@ def test_a_mistake_is_told_in_one_line(home: Path, arguments: list[str], words: 
     assert done.returncode == 1
     assert words in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_home_whose_checkout_moved_and_a_crowd_of_processes_do_no_harm(home: Path, tmp_path: Path) -> None:
+    dagster_home = tmp_path / "dagster"
+    dagster_home.mkdir()
+    (dagster_home / "dagster.yaml").symlink_to(tmp_path / "moved" / "dagster.yaml")
+    environment = {
+        **os.environ,
+        "SMARTDRIVE_LANDING_URL": str(home / "landing"),
+        "SMARTDRIVE_SECRET_FILE": str(home / ".smartdrive" / "secret"),
+        "SMARTDRIVE_LAKE_URL": str(tmp_path / "lake"),
+        "DAGSTER_HOME": str(dagster_home),
+    }
+    crowd = [
+        subprocess.Popen(
+            [SMARTDRIVE, "process"], cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        for _ in range(2)
+    ]
+    for process in crowd:
+        _, errors = process.communicate()
+        assert process.returncode == 0, errors.decode()
+    tables = readable_tables()
+    assert contents(Lakehouse(str(tmp_path / "lake")), tables) == contents(Lakehouse(str(home / "lake")), tables)
