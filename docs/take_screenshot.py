@@ -6,6 +6,7 @@ that file is left behind.
 
 from __future__ import annotations
 
+import argparse
 import base64
 import json
 import os
@@ -48,15 +49,17 @@ _CHROMIUM: Final = (
 
 def main() -> None:
     """Make a lake, serve it, and photograph its lineage."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output", type=Path, default=PICTURE, help=f"the PNG to write (default {PICTURE})")
+    picture: Path = parser.parse_args().output
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if chromium is None:
         raise SystemExit("no chromium on the PATH: apt-get install chromium")
     with tempfile.TemporaryDirectory(prefix="smartdrive-screenshot-") as name:
         home = Path(name)
         environment = _environment(home)
-        checks = (BIN / "dagster", "job", "execute", "-m", "smartdrive_dagster.definitions", "-j", "table_checks")
-        for command in ((BIN / "smartdrive", "demo"), checks):
-            subprocess.run(command, cwd=home, env=environment, check=True, stderr=subprocess.DEVNULL)  # noqa: S603
+        demo = (BIN / "smartdrive", "demo")
+        subprocess.run(demo, cwd=home, env=environment, check=True, capture_output=True)  # noqa: S603
         port = _free_port()
         server = (BIN / "dagster-webserver", "-w", ROOT / "workspace.yaml", "-h", "127.0.0.1", "-p", str(port))
         profile = home / "chromium"
@@ -64,9 +67,9 @@ def main() -> None:
         with _running(server, home, environment), _running(browser, home, environment):
             _wait_for_port(port, home / "dagster-webserver.log")
             with connect(_page_socket(profile), max_size=None) as socket_:
-                PICTURE.parent.mkdir(exist_ok=True)
-                PICTURE.write_bytes(_photograph(Page(socket_), f"http://127.0.0.1:{port}/asset-groups"))
-    sys.stdout.write(f"{PICTURE.relative_to(ROOT)}: {PICTURE.stat().st_size:,} bytes\n")
+                picture.parent.mkdir(exist_ok=True)
+                picture.write_bytes(_photograph(Page(socket_), f"http://127.0.0.1:{port}/asset-groups"))
+    sys.stdout.write(f"{picture}: {picture.stat().st_size:,} bytes\n")
 
 
 class Page:

@@ -98,6 +98,43 @@ def process() -> None:
 
 
 @app.command(
+    epilog="Examples:\n\n  smartdrive land --host broker.home --client-id lander-1 --authority ca.crt "
+    "--certificate lander-1.crt --key lander-1.key\n\n"
+    "  smartdrive land --host 127.0.0.1 --port 1883 --client-id lander-1 --insecure"
+)
+def land(
+    host: Annotated[str, typer.Option(help="The MQTT broker, as its certificate names it")],
+    client_id: Annotated[str, typer.Option(help="Names the session; the common name of the lander's certificate")],
+    port: Annotated[int, typer.Option(help="The broker's port")] = 8883,
+    authority: Annotated[Path | None, typer.Option(help="Certificate of the CA that signed the broker's")] = None,
+    certificate: Annotated[Path | None, typer.Option(help="The lander's certificate")] = None,
+    key: Annotated[Path | None, typer.Option(help="The key of the lander's certificate")] = None,
+    insecure: Annotated[bool, typer.Option(help="No TLS: for a bench on one machine only")] = False,
+) -> None:
+    """Land MQTT messages and answer the devices, until SIGTERM or Ctrl-C."""
+    import logging
+    import signal
+    import threading
+
+    from smartdrive_dagster.landing.lander import run
+    from smartdrive_dagster.landing.lander_connection import LanderSettings, TlsFiles
+    from smartdrive_dagster.landing.store import LandingStore
+
+    if authority and certificate and key:
+        tls = TlsFiles(authority, certificate, key)
+    elif insecure and not (authority or certificate or key):
+        tls = None
+    else:
+        raise typer.BadParameter("give --authority, --certificate and --key, or --insecure alone")
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    stop = threading.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, lambda *_: stop.set())
+    settings = LanderSettings(host, client_id, port, tls=tls, insecure=insecure)
+    run(LandingStore(Settings().landing_url), settings, stop)
+
+
+@app.command(
     name="import",
     epilog="Examples:\n\n  smartdrive import drive.csv --vin 1M8GDM9AXKP042788 --date 2025-12-01 "
     "--timezone Europe/Berlin\n\n  smartdrive import log.csv --vin 1M8GDM9AXKP042788 --format my-recorder.yml",
