@@ -18,7 +18,7 @@ from smartdrive_dagster.tables import ALL, Column, Table
 from smartdrive_dagster.tables.silver import REASONS
 
 REFERENCE: Final = Path(__file__).parent / "reference"
-_COMMANDS: Final = ("demo", "process", "import", "sql", "status")
+_COMMANDS: Final = ("demo", "land", "process", "import", "sql", "status")
 _MADE: Final = "<!-- Made by docs/generate_reference.py: change the code, not this page. -->"
 _PLAIN: Final = {"TYPER_USE_RICH": "0", "NO_COLOR": "1", "TERM": "dumb", "COLUMNS": "80", "TERMINAL_WIDTH": "80"}
 

@@ -101,6 +101,6 @@ def test_what_lands_becomes_trips_by_itself_also_after_a_run_was_killed(tmp_path
         os.kill(home.process_of(looping), signal.SIGKILL)
         home.drive(2)
         until(lambda: home.samples() == 120, "the samples after a run was killed", 240)
-    assert balances(home.lakehouse).close
+        until(lambda: balances(home.lakehouse).close, "the ledger, which is written last")
     assert repeated(home.lakehouse, readable_tables()) == {}
     assert [run.run_id for run in home.runs("ingest", dg.DagsterRunStatus.FAILURE)] == [looping.run_id]
