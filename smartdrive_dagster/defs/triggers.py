@@ -78,11 +78,7 @@ def landing_sensor(
     context: dg.SensorEvaluationContext, lake: LakeResource
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
     """Request an ingestion run for each recent arrival day that has something left to do."""
-    from smartdrive_dagster.defs.work import pending_days
-
-    now = datetime.now(UTC)
-    pending = pending_days(lake.lakehouse(), lake.landing(), since=(now - RECENT).date(), until=now.date())
-    yield from _ingest_requests(context.instance, pending, now)
+    yield from _ingest_requests(context.instance, lake, since=(datetime.now(UTC) - RECENT).date())
 
 
 @dg.schedule(
@@ -96,12 +92,7 @@ def daily_sweep(
     context: dg.ScheduleEvaluationContext, lake: LakeResource
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
     """Request an ingestion run for each arrival day, however old, that has something left to do."""
-    from smartdrive_dagster.defs.work import pending_days
-
-    now = datetime.now(UTC)
-    since = date.fromisoformat(FIRST_DAY)
-    pending = pending_days(lake.lakehouse(), lake.landing(), since=since, until=now.date())
-    yield from _ingest_requests(context.instance, pending, now)
+    yield from _ingest_requests(context.instance, lake, since=date.fromisoformat(FIRST_DAY))
 
 
 @dg.sensor(
@@ -164,8 +155,12 @@ nightly_maintenance = dg.ScheduleDefinition(
 
 
 def _ingest_requests(
-    instance: dg.DagsterInstance, pending: Sequence[date], now: datetime
+    instance: dg.DagsterInstance, lake: LakeResource, *, since: date
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
+    from smartdrive_dagster.defs.work import pending_days
+
+    now = datetime.now(UTC)
+    pending = pending_days(lake.lakehouse(), lake.landing(), since=since, until=now.date())
     histories = {
         day: _history(instance, INGEST_JOB.name, {"dagster/partition": day.isoformat()}) for day in pending
     }

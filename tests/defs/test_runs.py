@@ -15,7 +15,9 @@ from smartdrive_dagster.defs.recomputation import recompute_trips
 from smartdrive_dagster.defs.resources import LakeResource
 from smartdrive_dagster.defs.work import stale_gold_days
 from smartdrive_dagster.domain.identity import vehicle_id
+from smartdrive_dagster.lake.audit import balances
 from smartdrive_dagster.lake.lakehouse import Lakehouse
+from smartdrive_dagster.processing import ProcessingError, process
 from smartdrive_dagster.settings import Settings
 from smartdrive_dagster.tables import gold, silver
 from tests.comparison import contents, versions
@@ -263,3 +265,25 @@ def test_maintenance_merges_files_and_leaves_the_rows(house: House) -> None:
     assert house.run("maintain_lake", run_config=QUIET).success
     assert house.lakehouse.open(silver.TELEMETRY).files() < files
     assert contents(house.lakehouse) == before
+
+
+def test_process_goes_on_until_nothing_is_left_whoever_waits(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("smartdrive_dagster.defs.ingest._is_awaited", lambda context: True)
+    monkeypatch.setattr("smartdrive_dagster.defs.ingestion.BATCH_OBJECTS", 1)
+    for number in range(4):
+        house.drive(number)
+    process(house.settings, house.instance)
+    assert house.lakehouse.open(silver.MESSAGES).batch == 4
+    assert balances(house.lakehouse).close
+
+
+def test_process_takes_all_that_can_be_read_and_then_says_what_cannot(house: House, tmp_path: Path) -> None:
+    house.drive(1)
+    house.drive(2, on=NEXT)
+    unreadable = tmp_path / "landing" / f"telemetry/dt={DAY}/hr=09/0bad.jsonl"
+    unreadable.symlink_to("/proc/self/mem")
+    with pytest.raises(ProcessingError, match=r"1 landing objects cannot be read.*0bad"):
+        process(house.settings, house.instance)
+    assert house.lakehouse.scan(gold.TRIPS).collect().get_column("event_date").to_list() == [DAY, NEXT]

@@ -181,3 +181,13 @@ def test_a_rebuild_from_landing_gives_equal_rows_in_every_table(drives: Home) ->
     tables = readable_tables()
     assert contents(again.lakehouse, tables) == contents(drives.lakehouse, tables)
     assert repeated(again.lakehouse, tables) == {}
+
+
+def test_the_drives_give_the_same_rows_on_either_store(root: str, recordings: Path, drives: Home) -> None:
+    home = Home(root)
+    home.import_(recordings / "drives_1hz.csv")
+    home.process()
+    drives.gold(300, redo=True)
+    tables = (silver.TELEMETRY, gold.TRIPS, load_models()["vehicle_daily"].table)
+    assert contents(home.lakehouse, tables) == contents(drives.lakehouse, tables)
+    assert home.trips().height == 22
