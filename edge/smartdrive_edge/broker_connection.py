@@ -7,6 +7,7 @@ sent, and when, is decided in one place, and no packet number outlives the conne
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import queue
 import ssl
@@ -15,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-import msgspec
 from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
@@ -78,10 +78,6 @@ class Broker:
             raise ValueError(
                 "a broker is reached with certificates, or insecurely by saying so; not both, not neither"
             )
-
-
-class _Ack(msgspec.Struct, tag_field="schema", tag="ack.v1"):
-    sha256: list[str]
 
 
 class BrokerConnection:
@@ -197,8 +193,8 @@ class BrokerConnection:
 
     def _on_message(self, _client: Client, _data: Any, message: MQTTMessage) -> None:
         try:
-            self._digests.put(msgspec.json.decode(message.payload, type=_Ack).sha256)
-        except (msgspec.MsgspecError, UnicodeError) as error:
+            self._digests.put(_digests_of(message.payload))
+        except (ValueError, RecursionError) as error:
             _log.warning("an ack that is not of ack.v1 was ignored: %s", type(error).__name__)
         self._wake.set()
 
@@ -214,6 +210,13 @@ def _client(device_id: str, protocol: MQTTProtocolVersion) -> Client:
     )
     client.max_inflight_messages_set(0)  # how many may be under way is for the publisher to say
     return client
+
+
+def _digests_of(payload: bytes | bytearray) -> list[str]:
+    match json.loads(payload):
+        case {"schema": "ack.v1", "sha256": [*digests]} if all(isinstance(one, str) for one in digests):
+            return digests
+    raise ValueError("not of ack.v1")
 
 
 def _drain(items: queue.SimpleQueue[_Item]) -> list[_Item]:

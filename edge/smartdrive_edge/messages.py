@@ -6,14 +6,13 @@ because a Pi without a clock of its own learns the time long after its first sam
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Literal, get_args
-
-import msgspec
 
 MAX_PAYLOAD_BYTES: Final = 102_400  # contracts/README.md, rule 1
 MAX_SAMPLES: Final = 10_000  # telemetry.v1, maxItems
@@ -55,7 +54,8 @@ class MessageError(ValueError):
     """The message would break its contract; the text says which rule and never quotes the VIN."""
 
 
-class Telemetry(msgspec.Struct, frozen=True, tag_field="schema", tag="telemetry.v1"):
+@dataclass(frozen=True, slots=True)
+class Telemetry:
     """Samples in columns, not yet numbered and not yet on UTC.
 
     Attributes:
@@ -76,13 +76,21 @@ class Telemetry(msgspec.Struct, frozen=True, tag_field="schema", tag="telemetry.
         return KIND_OF_PHASE[self.phase]
 
 
-class Event(msgspec.Struct, frozen=True, tag_field="schema", tag="events.v1"):
-    """One thing noticed, not yet numbered and not yet on UTC; `t` in monotonic milliseconds, `detail` as JSON."""
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing noticed, not yet numbered and not yet on UTC: `event` makes it.
+
+    Attributes:
+        vin: ISO 3779.
+        t: when it happened, monotonic milliseconds.
+        type: one of the contract's types.
+        detail: the event's own fields, all of them of JSON.
+    """
 
     vin: str
     t: int
     type: EventType
-    detail: msgspec.Raw
+    detail: Mapping[str, object]
 
     @property
     def kind(self) -> Kind:
@@ -114,12 +122,13 @@ def event(vin: str, event_type: EventType, t_ms: int, detail: Mapping[str, objec
     Raises:
         MessageError: the VIN or the type is not of the contract's form, or `detail` is no JSON.
     """
-    _require_vin(vin)
+    check_vin(vin)
     if event_type not in get_args(EventType):
         raise MessageError(f"event type {event_type!r} is not one of {', '.join(get_args(EventType))}")
     try:
-        return Event(vin, t_ms, event_type, msgspec.Raw(msgspec.json.encode(dict(detail))))
-    except (TypeError, msgspec.MsgspecError) as error:
+        # Through JSON and back: what is kept is then a copy that nobody changes, and certain to be encoded later.
+        return Event(vin, t_ms, event_type, json.loads(_json(_without_nan(detail))))
+    except (TypeError, ValueError, RecursionError) as error:
         raise MessageError(f"the detail of {event_type} is no JSON: {error}") from error
 
 
@@ -140,15 +149,39 @@ def encode(message: Message, identity: Identity, *, offset_ms: int | None) -> by
     head |= {"device_id": identity.device_id, "boot_id": identity.boot_id, "seq": identity.seq}
     if isinstance(message, Telemetry):
         head |= {"phase": message.phase, "t": [max(0, t + shift) for t in message.t], "clock": clock}
-        payload = msgspec.json.encode({"schema": "telemetry.v1", **head, "signals": message.signals})
+        payload = _json({"schema": "telemetry.v1", **head, "signals": message.signals})
     else:
         head |= {"t": max(0, message.t + shift), "type": message.type, "detail": message.detail}
         # events.v1 has no clock of its own, but lets a sender add fields; readers go by the impossible time.
         head |= {"clock": clock} if offset_ms is None else {}
-        payload = msgspec.json.encode({"schema": "events.v1", **head})
+        payload = _json({"schema": "events.v1", **head})
     if len(payload) > MAX_PAYLOAD_BYTES:
         raise MessageError(f"a payload of {len(payload):,} bytes is over {MAX_PAYLOAD_BYTES:,}")
     return payload
+
+
+def to_waiting(message: Message) -> bytes:
+    """A message as the spool keeps it until the clock is known; `from_waiting` reads it."""
+    if isinstance(message, Telemetry):
+        return _json(["telemetry", message.vin, message.phase, message.t, message.signals])
+    return _json(["events", message.vin, message.t, message.type, message.detail])
+
+
+def from_waiting(waiting: bytes) -> Message:
+    """The message that `to_waiting` wrote.
+
+    Raises:
+        MessageError: it is not what was written: the storage has lost bits.
+    """
+    try:
+        match json.loads(waiting):
+            case ["telemetry", str(vin), str(phase), list(t), dict(signals)] if _are_columns(phase, t, signals):
+                return Telemetry(vin, phase, t, signals)  # type: ignore[arg-type]
+            case ["events", str(vin), int(t), str(event_type), dict(detail)] if event_type in get_args(EventType):
+                return Event(vin, t, event_type, detail)  # type: ignore[arg-type]
+    except (ValueError, RecursionError):
+        pass
+    raise MessageError("a message that waited for the clock cannot be read back: the storage has lost bits")
 
 
 def channel_of(message: Message) -> Channel:
@@ -169,6 +202,17 @@ def check_device_id(device_id: str) -> str:
     return device_id
 
 
+def check_vin(vin: str) -> str:
+    """Give back a VIN if it is of ISO 3779's form.
+
+    Raises:
+        MessageError: it is not; the text does not quote it.
+    """
+    if not _VIN.fullmatch(vin):
+        raise MessageError("the VIN must have 17 capital letters and digits without I, O and Q (ISO 3779)")
+    return vin
+
+
 class Batch:
     """Collects samples of one vehicle until a message is due, by time, by size, or because the phase changed.
 
@@ -179,7 +223,7 @@ class Batch:
     """
 
     def __init__(self, vin: str, *, flush_after_ms: int = 30_000, max_bytes: int = MAX_PAYLOAD_BYTES) -> None:
-        self._vin = _require_vin(vin)
+        self._vin = check_vin(vin)
         self._flush_after_ms = flush_after_ms
         self._max_bytes = min(max_bytes, MAX_PAYLOAD_BYTES)
         self._phase: Phase = "ready"
@@ -236,7 +280,7 @@ class Batch:
         size = self._bytes + _TIME_BYTES
         size += sum(_NULL_BYTES for name in self._signals if name not in values)
         for name, value in values.items():
-            size += len(msgspec.json.encode(_finite(value))) + 1
+            size += len(_json(_finite(value))) + 1
             if name not in self._signals:
                 size += len(name) + 6 + _NULL_BYTES * len(self._t)
         return size
@@ -253,7 +297,26 @@ def _finite(value: Value) -> Value:
     return value if value is not None and math.isfinite(value) else None
 
 
-def _require_vin(vin: str) -> str:
-    if not _VIN.fullmatch(vin):
-        raise MessageError("the VIN must have 17 capital letters and digits without I, O and Q (ISO 3779)")
-    return vin
+def _without_nan(value: object) -> object:
+    match value:
+        case Mapping():
+            return {key: _without_nan(one) for key, one in value.items()}
+        case list() | tuple():
+            return [_without_nan(one) for one in value]
+        case float() if not math.isfinite(value):
+            return None
+    return value
+
+
+def _are_columns(phase: str, t: list[object], signals: dict[str, object]) -> bool:
+    columns = [t, *signals.values()]
+    return phase in KIND_OF_PHASE and all(
+        isinstance(column, list)
+        and len(column) == len(t)
+        and all(isinstance(one, int | float) or (one is None and column is not t) for one in column)
+        for column in columns
+    )
+
+
+def _json(value: object) -> bytes:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()

@@ -17,9 +17,17 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
-import msgspec
-
-from smartdrive_edge.messages import Identity, Kind, Message, channel_of, check_device_id, encode
+from smartdrive_edge.messages import (
+    Identity,
+    Kind,
+    Message,
+    MessageError,
+    channel_of,
+    check_device_id,
+    encode,
+    from_waiting,
+    to_waiting,
+)
 from smartdrive_edge.spool_file import SpoolFile, machine_boot_id, ulid
 
 LIMIT_BYTES: Final = 50_000_000
@@ -28,7 +36,6 @@ _KEPT_LONGEST: Final = frozenset({Kind.CRANK, Kind.EVENT})
 _STAMPED_AT_ONCE: Final = 200
 _LARGEST_DOUBLING: Final = 20
 _WIDEST_OFFSET_MS: Final = 1 << 52
-_WAITING: Final[msgspec.json.Decoder[Message]] = msgspec.json.Decoder(Message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,7 +259,7 @@ class Spool:
             return self._file.write(lambda: self._file.executemany(delete, rows)) or 0
 
     def _insert(self, message: Message, identity: Identity, payload: bytes | None) -> bool:
-        waiting = msgspec.json.encode(message) if payload is None else None
+        waiting = to_waiting(message) if payload is None else None
         topic = f"vehicle/{self.device_id}/{channel_of(message)}"
         key = (identity.boot_id, identity.seq, message.kind, message.kind in _KEPT_LONGEST)
         number = self._file.execute(
@@ -270,22 +277,28 @@ class Spool:
     def _render(self, which: str, offset_ms: int | None) -> int:
         """Turn waiting rows into payloads, some at a time, each lot in one transaction."""
         query = (
-            f"SELECT id, boot_id, seq, waiting FROM messages WHERE waiting IS NOT NULL AND {which}"  # noqa: S608
+            f"SELECT id, boot_id, seq, kind, waiting FROM messages WHERE waiting IS NOT NULL AND {which}"  # noqa: S608
             f" ORDER BY id LIMIT {_STAMPED_AT_ONCE}"
         )
         stamped = 0
         while rows := self._file.read(query, (self._machine_boot,)):
             payloads: list[tuple[bytes, bytes, int]] = []
-            for number, boot_id, seq, waiting in rows:
+            broken: list[tuple[int, str]] = []
+            for number, boot_id, seq, kind, waiting in rows:
                 identity = Identity(self.device_id, boot_id, seq)
-                payload = encode(_WAITING.decode(waiting), identity, offset_ms=offset_ms)
-                payloads.append((payload, _digest(payload), number))
-            if not self._file.write(partial(self._settle, payloads)):
+                try:
+                    payload = encode(from_waiting(waiting), identity, offset_ms=offset_ms)
+                except MessageError:  # a memory card forgets bits: one lost row must not stop those behind it
+                    broken.append((number, kind))
+                else:
+                    payloads.append((payload, _digest(payload), number))
+            if not self._file.write(partial(self._settle, payloads, broken)):
                 break
             stamped += len(payloads)
         return stamped
 
-    def _settle(self, payloads: Sequence[tuple[bytes, bytes, int]]) -> bool:
+    def _settle(self, payloads: Sequence[tuple[bytes, bytes, int]], broken: Sequence[tuple[int, str]]) -> bool:
+        self._file.drop(broken)
         update = "UPDATE messages SET waiting = NULL, payload = ?, sha256 = ? WHERE id = ?"
         self._file.executemany(update, payloads)
         due = "UPDATE deliveries SET due_ms = 0 WHERE message_id = ?"

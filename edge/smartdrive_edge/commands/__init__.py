@@ -1,0 +1,1 @@
+"""The commands of `smartdrive-edge`, one module each; `cli` registers them."""
