@@ -131,6 +131,14 @@ class SamplingConfig(_Section):
     """Seconds between two `health` events; one more comes at the end of each drive."""
 
 
+class ClockConfig(_Section):
+    """When samples can be stamped."""
+
+    is_trusted: bool = False
+    """Believe the machine's time without asking the kernel whether it is synced: for a machine with a
+    battery-backed clock, or a container. Otherwise messages wait until chrony, ntpd or systemd-timesyncd has set the clock."""
+
+
 class LogConfig(_Section):
     """What is written to standard error."""
 
@@ -162,6 +170,7 @@ class Config(BaseSettings):
     spool: SpoolConfig = SpoolConfig()
     upload: UploadConfig = UploadConfig()
     sampling: SamplingConfig = SamplingConfig()
+    clock: ClockConfig = ClockConfig()
     log: LogConfig = LogConfig()
 
     @property
