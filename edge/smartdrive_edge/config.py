@@ -136,7 +136,8 @@ class ClockConfig(_Section):
 
     is_trusted: bool = False
     """Believe the machine's time without asking the kernel whether it is synced: for a machine with a
-    battery-backed clock, or a container. Otherwise messages wait until chrony, ntpd or systemd-timesyncd has set the clock."""
+    battery-backed clock, or a container. Otherwise messages wait until chrony, ntpd or systemd-timesyncd has set
+    the clock."""
 
 
 class LogConfig(_Section):
