@@ -12,6 +12,7 @@ import logging
 import queue
 import ssl
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -26,6 +27,7 @@ _CONNECT_TIMEOUT_S: Final = 10.0
 _CLOSE_TIMEOUT_S: Final = 2.0
 _KEEPALIVE_S: Final = 30
 _SESSION_S: Final = 7 * 86_400
+_ALPN_LENGTH: Final = 255
 _log: Final = logging.getLogger(__name__)
 _Item = TypeVar("_Item")
 
@@ -46,11 +48,17 @@ class TlsFiles:
     certificate: Path
     key: Path
 
-    def context(self) -> ssl.SSLContext:
-        """TLS 1.3 and nothing older; the broker's name and chain are verified."""
+    def context(self, alpn: Sequence[str] = ()) -> ssl.SSLContext:
+        """TLS 1.3 and nothing older; the broker's name and chain are verified.
+
+        Args:
+            alpn: protocols to offer (RFC 7301); none offers no choice.
+        """
         context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=str(self.authority))
         context.minimum_version = ssl.TLSVersion.TLSv1_3
         context.load_cert_chain(str(self.certificate), str(self.key))
+        if alpn:
+            context.set_alpn_protocols(list(alpn))
         return context
 
 
@@ -63,21 +71,27 @@ class Broker:
         port: 8883 by convention for TLS.
         tls: None only together with `insecure`.
         insecure: send in the clear, for a bench without certificates. It is warned of at every connection.
+        alpn: protocols to offer in the TLS handshake: `x-amzn-mqtt-ca` for AWS IoT Core on port 443.
 
     Raises:
-        ValueError: neither certificates nor `insecure`, or both.
+        ValueError: neither certificates nor `insecure`, or both; or `alpn` without TLS, or of no such form.
     """
 
     host: str
     port: int = 8883
     tls: TlsFiles | None = None
     insecure: bool = False
+    alpn: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if (self.tls is None) != self.insecure:
             raise ValueError(
                 "a broker is reached with certificates, or insecurely by saying so; not both, not neither"
             )
+        if self.alpn and self.insecure:
+            raise ValueError("alpn is part of TLS: an insecure connection has none")
+        if not all(name.isascii() and 0 < len(name) <= _ALPN_LENGTH for name in self.alpn):
+            raise ValueError(f"each protocol in alpn has 1 to {_ALPN_LENGTH} ASCII characters (RFC 7301)")
 
 
 class BrokerConnection:
@@ -138,7 +152,7 @@ class BrokerConnection:
 
     def _connect(self, broker: Broker, protocol: MQTTProtocolVersion) -> None:
         if broker.tls is not None:
-            self._client.tls_set_context(broker.tls.context())
+            self._client.tls_set_context(broker.tls.context(broker.alpn))
         else:
             _log.warning(
                 "connecting to %s:%d in the clear: anyone on the way can read it", broker.host, broker.port

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from smartdrive_edge.commands import simulate
+from smartdrive_edge.commands import run, simulate
 
 app = typer.Typer(
     name="smartdrive-edge",
@@ -23,6 +23,7 @@ def _commands() -> None:
     """The collector that runs beside the car."""
 
 
+app.command(epilog=run.EPILOG)(run.run)
 app.command(epilog=simulate.EPILOG)(simulate.simulate)
 
 

@@ -15,10 +15,12 @@ from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
     TomlConfigSettingsSource,
 )
 
 from smartdrive_edge.messages import check_device_id, check_vin
+from smartdrive_edge.redaction import redact
 
 PLACES: Final = (Path("smartdrive-edge.toml"), Path("/etc/smartdrive-edge/config.toml"))
 """Where the configuration is looked for, in this order, when no file is named."""
@@ -164,6 +166,9 @@ class Config(BaseSettings):
     """Names this device in topics and identities, for good; its certificate's common name. Never a VIN."""
     state_dir: Path = Path("/var/lib/smartdrive-edge")
     """Holds the spool and what the collector has learnt; private to its user, since the spool holds VINs."""
+    run_dir: Path | None = None
+    """Holds the status file, which is replaced every few seconds; by default `state_dir`. The systemd unit makes
+    `/run/smartdrive-edge`, which is memory and spares the card."""
     adapter: AdapterConfig = AdapterConfig()
     ignition: IgnitionConfig = IgnitionConfig()
     vehicle: VehicleConfig = VehicleConfig()
@@ -181,8 +186,8 @@ class Config(BaseSettings):
 
     @property
     def status_path(self) -> Path:
-        """What `smartdrive-edge status` reads: under systemd's RuntimeDirectory, which is no memory card."""
-        return Path(os.environ.get("RUNTIME_DIRECTORY") or self.state_dir) / "status.json"
+        """What `smartdrive-edge status` reads; the same whoever asks, so that nothing but this file decides it."""
+        return (self.run_dir or self.state_dir) / "status.json"
 
 
 def load(path: Path | None = None) -> Config:
@@ -194,9 +199,9 @@ def load(path: Path | None = None) -> Config:
     Raises:
         ConfigError: the file is missing or no TOML, or a field is unknown, missing or out of its range.
     """
-    file = path or next((place for place in PLACES if place.is_file()), None)
-    if path is not None and not path.is_file():
-        raise ConfigError(f"{path}: no such file; `smartdrive-edge run --help` shows an example")
+    file = _found() if path is None else path
+    if path is not None and not _is_file(path):
+        raise ConfigError(f"{path}: no such file; edge/smartdrive-edge.example.toml is one to begin with")
 
     class _Read(Config):
         model_config = SettingsConfigDict(toml_file=file)
@@ -222,7 +227,21 @@ def load(path: Path | None = None) -> Config:
         raise ConfigError(f"{where}: cannot be read: {error}") from error
     except ValidationError as error:
         faults = "; ".join(_told(dict(fault)) for fault in error.errors(include_url=False))
-        raise ConfigError(f"{where}: {faults}") from error
+        raise ConfigError(redact(f"{where}: {faults}")) from error
+    except SettingsError as error:
+        name = error.args[0] if error.args else "a variable"
+        raise ConfigError(f"the environment: {name}; lists and sections are written as JSON") from error
+
+
+def _found() -> Path | None:
+    return next((place for place in PLACES if _is_file(place)), None)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError as error:  # its folder may not be entered
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}; run as the user of the collector") from error
 
 
 def _refuse_unknown_variables() -> None:
@@ -249,7 +268,10 @@ def _told(fault: dict[str, Any]) -> str:
         return f"{place}: there is no such field"
     if fault["type"] == "missing":
         return f"{place}: is missing"
+    if fault["type"] == "model_type":
+        return f"{place}: is a section, [{place}], with fields of its own"
+    text = str(fault["msg"]).removeprefix("Value error, ")
     value = fault.get("input")
     # A VIN that was mistyped is still nearly a VIN: it is not repeated into a log.
-    shown = f" (it is {value!r})" if isinstance(value, (str, int, float)) and not place.endswith("vin") else ""
-    return f"{place}: {str(fault['msg']).removeprefix('Value error, ')}{shown}"
+    shown = f" (it is {value!r})" if isinstance(value, (str, int, float)) and "vehicle" not in place else ""
+    return f"{place}: {text}{shown}"

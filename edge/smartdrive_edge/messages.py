@@ -220,10 +220,13 @@ class Batch:
         vin: ISO 3779.
         flush_after_ms: a message holds no two samples further apart than this.
         max_bytes: of the payload.
+
+    Attributes:
+        vin: of the vehicle.
     """
 
     def __init__(self, vin: str, *, flush_after_ms: int = 30_000, max_bytes: int = MAX_PAYLOAD_BYTES) -> None:
-        self._vin = check_vin(vin)
+        self.vin = check_vin(vin)
         self._flush_after_ms = flush_after_ms
         self._max_bytes = min(max_bytes, MAX_PAYLOAD_BYTES)
         self._phase: Phase = "ready"
@@ -268,7 +271,7 @@ class Batch:
 
     def flush(self) -> list[Telemetry]:
         """The message so far, if any."""
-        done = [Telemetry(self._vin, self._phase, self._t, self._signals)] if self._t else []
+        done = [Telemetry(self.vin, self._phase, self._t, self._signals)] if self._t else []
         self._clear()
         return done
 

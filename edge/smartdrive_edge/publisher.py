@@ -9,7 +9,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from paho.mqtt.enums import MQTTProtocolVersion
@@ -21,6 +21,7 @@ _POLL_S: Final = 0.2
 _STEADY_S: Final = 10.0
 _EXPIRE_EVERY_S: Final = 60.0
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
+_NAMES: Final = {MQTTProtocolVersion.MQTTv5: "MQTT 5", MQTTProtocolVersion.MQTTv311: "MQTT 3.1.1"}
 _log: Final = logging.getLogger(__name__)
 
 
@@ -38,6 +39,7 @@ class Pace:
         puback_timeout_s: a connection whose broker owes a PUBACK for longer is given up.
         backoff_s: first and longest bound of the random wait between connections.
         replay_window_ms: how long rows are kept after PUBACK where no lander speaks.
+        last_words_s: how long events are still sent once uploading was stopped; then the connection is closed.
     """
 
     flush_period_s: float = 10.0
@@ -48,6 +50,22 @@ class Pace:
     puback_timeout_s: float = 30.0
     backoff_s: tuple[float, float] = (1.0, 120.0)
     replay_window_ms: int = DAY_MS
+    last_words_s: float = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Connectivity:
+    """How the way out is.
+
+    Attributes:
+        is_connected: now.
+        protocol: of this or the last connection; None before the first.
+        last_error: of the last attempt that failed; None where it succeeded.
+    """
+
+    is_connected: bool = False
+    protocol: str | None = None
+    last_error: str | None = None
 
 
 class Throttle:
@@ -92,6 +110,10 @@ class Publisher:
             their PUBACK.
         monotonic: seconds; the clock of the spool's samples.
         wall_ms: UTC epoch milliseconds.
+        uploading: whether to send at all, or only the last words of before.
+
+    Attributes:
+        connectivity: how the way out is, replaced whole; any thread may look.
     """
 
     def __init__(
@@ -101,6 +123,7 @@ class Publisher:
         *,
         pace: Pace | None = None,
         lander: bool = True,
+        uploading: bool = True,
         monotonic: Callable[[], float] = time.monotonic,
         wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
@@ -115,9 +138,22 @@ class Publisher:
         self._protocol = MQTTProtocolVersion.MQTTv5
         self._in_flight: dict[int, tuple[int, float]] = {}
         self._expired_at = -_EXPIRE_EVERY_S
+        self._stopped_at = None if uploading else monotonic()
+        self.connectivity = Connectivity()
 
     def notify(self) -> None:
         """Something was appended that shall not wait for the next look, 0.2 s at most."""
+        self._wake.set()
+
+    def stop_uploading(self) -> None:
+        """Send the events that wait, for `last_words_s` at most, then hang up; the spool keeps the rest."""
+        if self._stopped_at is None:
+            self._stopped_at = self._monotonic()
+            self._wake.set()
+
+    def resume_uploading(self) -> None:
+        """Send everything again."""
+        self._stopped_at = None
         self._wake.set()
 
     def run(self, stop: threading.Event) -> None:
@@ -128,17 +164,23 @@ class Publisher:
         """
         attempt = 0
         while not stop.is_set():
+            if self._is_silent():
+                stop.wait(_POLL_S)
+                continue
             started = self._monotonic()
             try:
                 connection = BrokerConnection(self._broker, self._spool.device_id, self._protocol, self._wake)
             except BrokerUnavailableError as error:
-                _log.info("no broker: %s", error)
+                self._note_failure(str(error))
                 if error.may_be_protocol:
                     self._try_the_other_protocol()
             else:
+                self.connectivity = Connectivity(is_connected=True, protocol=_NAMES[self._protocol])
+                _log.info("connected to %s:%d by %s", self._broker.host, self._broker.port, _NAMES[self._protocol])
                 try:
                     self._serve(connection, stop)
                 finally:
+                    self.connectivity = replace(self.connectivity, is_connected=False)
                     connection.close()
                 if self._monotonic() - started >= _STEADY_S:
                     attempt = 0
@@ -147,7 +189,7 @@ class Publisher:
 
     def _serve(self, connection: BrokerConnection, stop: threading.Event) -> None:
         self._in_flight.clear()
-        while connection.is_open and not stop.is_set():
+        while connection.is_open and not stop.is_set() and not self._is_silent():
             self._wake.clear()
             self._settle(connection)
             self._send(connection)
@@ -156,6 +198,18 @@ class Publisher:
                 return
             self._wake.wait(_POLL_S)
         self._settle(connection)
+
+    def _is_silent(self) -> bool:
+        """Whether uploading is stopped and the last words are out, or have had their time."""
+        stopped_at = self._stopped_at
+        if stopped_at is None:
+            return False
+        return self._monotonic() - stopped_at > self._pace.last_words_s or not self._spool.has_urgent()
+
+    def _note_failure(self, text: str) -> None:
+        if text != self.connectivity.last_error:  # once, not with every attempt of a day without a network
+            _log.warning("no broker: %s", text)
+        self.connectivity = replace(self.connectivity, last_error=text)
 
     def _settle(self, connection: BrokerConnection) -> None:
         taken: list[int] = []
@@ -184,7 +238,8 @@ class Publisher:
             return
         sent: list[int] = []
         in_flight = {number for number, _ in self._in_flight.values()}
-        for row in self._spool.unsent(round(now * 1000), room):
+        urgent_only = self._stopped_at is not None
+        for row in self._spool.unsent(round(now * 1000), room, urgent_only=urgent_only):
             if row.number in in_flight:
                 continue
             mid = connection.publish(row.topic, row.payload)

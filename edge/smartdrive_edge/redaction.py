@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 REDACTED: Final = "[VIN]"
+
+_NEVER_VINS: Final = (bool, int, float, type(None))
 
 # 17 letters and digits without I, O and Q (ISO 3779) that are a word of their own. What stands before may also be
 # the end of an escape, since `repr` writes a line end as `\n` and NULs of an adapter as `\x00`. Longer words stay:
@@ -19,3 +22,19 @@ _VIN: Final = re.compile(
 def redact(text: str) -> str:
     """Replace every word that looks like a VIN, in capitals or not."""
     return _VIN.sub(REDACTED, text)
+
+
+def redacted(value: object) -> Any:
+    """The value as JSON can hold it, with VINs blotted out of every string in it, keys included.
+
+    Numbers stay: 0.30000000000000004 has as many digits behind its point as a VIN has characters.
+    """
+    if isinstance(value, str):
+        return redact(str(value))
+    if isinstance(value, _NEVER_VINS):
+        return value
+    if isinstance(value, Mapping):
+        return {redact(str(key)): redacted(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [redacted(inner) for inner in value]
+    return redact(str(value))

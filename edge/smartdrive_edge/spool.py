@@ -36,6 +36,8 @@ _KEPT_LONGEST: Final = frozenset({Kind.CRANK, Kind.EVENT})
 _STAMPED_AT_ONCE: Final = 200
 _LARGEST_DOUBLING: Final = 20
 _WIDEST_OFFSET_MS: Final = 1 << 52
+_SET_FACT: Final = "INSERT INTO facts VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value ="
+_FACT: Final = "collector."  # beside the spool's own
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,22 +120,44 @@ class Spool:
         Raises:
             MessageError: the payload would be over 102,400 bytes.
         """
+        return self.commit([message])[0]
+
+    def commit(self, messages: Sequence[Message], facts: Mapping[str, str] | None = None) -> list[Identity | None]:
+        """Keep messages and facts in one transaction: a crash finds all of them, or none.
+
+        Args:
+            messages: in the order of their numbers.
+            facts: by name; they replace earlier ones and are read by `fact`.
+
+        Returns:
+            The identity of each message; None where there was no room, which is counted.
+
+        Raises:
+            MessageError: a payload would be over 102,400 bytes; nothing was kept.
+        """
         with self._mutex:
             for _ in range(2):
-                # A number is used up by the attempt: a commit that reports an error may still be on the disk.
-                identity = Identity(self.device_id, self.boot_id, self._seq)
-                self._seq += 1
-                # What waits is tried with the widest times there are, so that stamping it cannot fail later.
-                offset_ms = _WIDEST_OFFSET_MS if self._offset_ms is None else self._offset_ms
-                payload = encode(message, identity, offset_ms=offset_ms)
-                insert = partial(self._insert, message, identity, None if self._offset_ms is None else payload)
-                kept = self._file.write(insert, may_drop_all=message.kind in _KEPT_LONGEST)
+                boot_id = self.boot_id
+                identities, inserts = self._prepared(messages)
+                may_drop_all = bool(facts) or any(message.kind in _KEPT_LONGEST for message in messages)
+                kept = self._file.write(partial(self._keep, inserts, facts or {}), may_drop_all=may_drop_all)
                 if kept is not None:
-                    return identity if kept else None
-                if self.boot_id == identity.boot_id:  # not damage, which opens a fresh file
+                    return [identity if it_is else None for identity, it_is in zip(identities, kept, strict=True)]
+                if self.boot_id == boot_id:  # not damage, which opens a fresh file
                     break
-            self._file.uncounted[message.kind] += 1
-            return None
+            self._file.uncounted.update(message.kind for message in messages)
+            return [None] * len(messages)
+
+    def fact(self, name: str) -> str | None:
+        """What was last committed under this name; None where nothing was, or where it was lost with the file."""
+        with self._mutex:
+            rows = self._file.read("SELECT value FROM facts WHERE name = ?", (_FACT + name,))
+            return str(rows[0][0]) if rows else None
+
+    def count_drops(self, kind: Kind, number: int) -> None:
+        """Count messages that never got as far as the spool."""
+        with self._mutex:
+            self._file.uncounted[kind] += number
 
     def stamp(self, offset_ms: int) -> int:
         """The clock is synced: stamp what waits, and everything from now on.
@@ -148,12 +172,20 @@ class Spool:
             self._offset_ms = offset_ms
             return self._render("machine_boot = ?", offset_ms)
 
-    def unsent(self, now_ms: int, limit: int) -> list[Row]:
+    def has_urgent(self) -> bool:
+        """Whether an event waits for being sent, or for its ack."""
+        with self._mutex:
+            return bool(
+                self._file.read("SELECT 1 FROM deliveries WHERE urgent = 1 AND due_ms IS NOT NULL LIMIT 1")
+            )
+
+    def unsent(self, now_ms: int, limit: int, *, urgent_only: bool = False) -> list[Row]:
         """Rows to send now, events first, then the oldest that was never sent, then what is due again.
 
         Args:
             now_ms: monotonic milliseconds.
             limit: at most so many rows.
+            urgent_only: events and nothing else.
         """
         query = (
             "SELECT id, topic, CAST(payload AS BLOB), sha256, kind FROM messages JOIN"
@@ -163,7 +195,8 @@ class Spool:
         )
         with self._mutex:
             found = self._file.read(query, (1, now_ms, limit))
-            found += self._file.read(query, (0, now_ms, limit - len(found)))
+            if not urgent_only:
+                found += self._file.read(query, (0, now_ms, limit - len(found)))
             whole = [
                 Row(number, topic, payload)
                 for number, topic, payload, digest, _ in found
@@ -242,14 +275,13 @@ class Spool:
     def _begin(self, file: SpoolFile) -> None:
         self.boot_id = ulid(self._wall_ms())
         self._seq = 0
-        fact = "INSERT INTO facts VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value ="
 
         def begin() -> None:
-            file.execute(f"{fact} CAST(value AS INTEGER) + 1", ("starts", "1"))
+            file.execute(f"{_SET_FACT} CAST(value AS INTEGER) + 1", ("starts", "1"))
             before = file.execute("SELECT value FROM facts WHERE name = 'machine_boot'").fetchone()
             if before is not None and before[0] != self._machine_boot:  # due times were on that boot's clock
                 file.execute("UPDATE deliveries SET due_ms = 0, attempts = 0 WHERE due_ms IS NOT NULL")
-            file.execute(f"{fact} excluded.value", ("machine_boot", self._machine_boot))
+            file.execute(f"{_SET_FACT} excluded.value", ("machine_boot", self._machine_boot))
 
         file.write(begin)
 
@@ -257,6 +289,26 @@ class Spool:
         delete = f"DELETE FROM messages WHERE {which}"  # noqa: S608
         with self._mutex:
             return self._file.write(lambda: self._file.executemany(delete, rows)) or 0
+
+    def _prepared(self, messages: Sequence[Message]) -> tuple[list[Identity], list[Callable[[], bool]]]:
+        """Number and encode messages. A number is used up by the attempt: a failed commit may be on the disk."""
+        identities: list[Identity] = []
+        inserts: list[Callable[[], bool]] = []
+        for message in messages:
+            identity = Identity(self.device_id, self.boot_id, self._seq)
+            self._seq += 1
+            # What waits is tried with the widest times there are, so that stamping it cannot fail later.
+            offset_ms = _WIDEST_OFFSET_MS if self._offset_ms is None else self._offset_ms
+            payload = encode(message, identity, offset_ms=offset_ms)
+            kept_payload = None if self._offset_ms is None else payload
+            identities.append(identity)
+            inserts.append(partial(self._insert, message, identity, kept_payload))
+        return identities, inserts
+
+    def _keep(self, inserts: Sequence[Callable[[], bool]], facts: Mapping[str, str]) -> list[bool]:
+        for name, value in facts.items():
+            self._file.execute(f"{_SET_FACT} excluded.value", (_FACT + name, value))
+        return [insert() for insert in inserts]
 
     def _insert(self, message: Message, identity: Identity, payload: bytes | None) -> bool:
         waiting = to_waiting(message) if payload is None else None

@@ -6,6 +6,7 @@ It lies in systemd's runtime directory, which is memory, so it is neither synced
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import time
 from collections.abc import Mapping
@@ -15,7 +16,7 @@ from typing import Final, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from smartdrive_edge.redaction import redact
+from smartdrive_edge.redaction import redacted
 
 FRESH_S: Final = 60.0
 """A collector that has written nothing for longer hangs or is gone; it writes every few seconds."""
@@ -165,7 +166,7 @@ def write(path: Path, status: Status) -> None:
         OSError: the folder cannot be written.
     """
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    text = redact(_STATUS.dump_json(status, indent=2).decode())
+    text = json.dumps(redacted(_STATUS.dump_python(status, mode="json")), indent=2)
     try:
         with os.fdopen(
             os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8"

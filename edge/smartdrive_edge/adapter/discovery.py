@@ -118,9 +118,9 @@ def discover(adapter: Asks, protocol: str = "0") -> Discovery:
         AdapterGoneError: the port failed.
     """
     found, has_headers = set_up(adapter)
-    car, reason = _find_car(adapter, protocol, has_headers)
+    car, reason = find_car(adapter, protocol, has_headers)
     if car is None and protocol != "0":
-        car, reason = _find_car(adapter, "0", has_headers)
+        car, reason = find_car(adapter, "0", has_headers)
     return Discovery(found, car, reason)
 
 
@@ -145,7 +145,8 @@ def set_up(adapter: Asks) -> tuple[Adapter, bool]:
     return found, isinstance(outcomes[requests.HEADERS_ON], Answer)
 
 
-def _find_car(adapter: Asks, protocol: str, has_headers: bool) -> tuple[Car | None, Failure | None]:
+def find_car(adapter: Asks, protocol: str, has_headers: bool) -> tuple[Car | None, Failure | None]:
+    """Look for a car on a protocol, 0 for any; the car, or why there is none."""
     adapter.query(Request(f"ATTP{protocol}"), ADAPTER_TIMEOUT_S)
     first = adapter.query(requests.current(0x00), SEARCH_TIMEOUT_S)
     if not isinstance(first, Answer):

@@ -6,9 +6,8 @@ speaks CAN and the adapter bears it; what time is left goes to the signal whose 
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from smartdrive_edge.adapter.requests import MAX_PIDS, VOLTAGE, Request, current
@@ -17,7 +16,6 @@ from smartdrive_edge.adapter.signals import BY_NAME
 FAST_PERIOD_S: Final = 1.0
 SLOW_PERIOD_S: Final = 5.0
 FAST: Final = frozenset({"RPM", "SPEED"})
-RATE_WINDOW_S: Final = 10.0
 LONGEST_PERIOD_S: Final = 60.0
 
 _ADAPTER_VOLTAGE: Final = "ELM_VOLTAGE"
@@ -53,7 +51,6 @@ class _Turn:
     misses: int = 0
     group_misses: int = 0
     on_trial: bool = False
-    answers: deque[float] = field(default_factory=deque)
 
     @property
     def pid(self) -> int:
@@ -110,18 +107,7 @@ class Rotation:
         self._latency_s += (_SMOOTHING_UP if rise > 0 else _SMOOTHING_DOWN) * rise
         asked = [turn for turn in self._turns.values() if _is_asked(turn, request)]
         for turn in asked:
-            if turn.wanted.name in answered:
-                turn.answers.append(ended_at)
-                while turn.answers[0] < ended_at - RATE_WINDOW_S:
-                    turn.answers.popleft()
             _learn(turn, grouped=len(asked) > 1, answered=turn.wanted.name in answered)
-
-    def rates_hz(self, now: float) -> dict[str, float]:
-        """Values per second of each signal over the last 10 s; 0 for those that never came."""
-        return {
-            name: sum(now - RATE_WINDOW_S < at <= now for at in turn.answers) / RATE_WINDOW_S
-            for name, turn in self._turns.items()
-        }
 
     def _is_due(self, turn: _Turn, now: float) -> bool:
         return now >= self._due_at(turn)

@@ -62,7 +62,8 @@ class Transport:
     Args:
         port: Device path, or a URL of pyserial such as `socket://192.168.0.10:35000`.
         baud_rate: Bits per second.
-        clock: Monotonic seconds.
+        clock: Monotonic seconds, for the times of answers. Deadlines are kept on the machine's own clock: a
+            simulated second may be short, but the time that a computer takes is not.
 
     Raises:
         AdapterGoneError: the port does not exist, or another process holds it.
@@ -110,7 +111,7 @@ class Transport:
         if not self._port.is_open:
             raise AdapterGoneError("the adapter is gone: its port is closed")
         asked_at = self._clock()
-        deadline = asked_at + timeout_s
+        deadline = time.monotonic() + timeout_s
         try:
             hindrance = self._get_in_step(deadline)
             if hindrance:
@@ -134,7 +135,7 @@ class Transport:
         self._in_step = False
         self._port.write(wire)
         raw = bytearray()
-        while (now := self._clock()) < deadline and len(raw) < _MAX_ANSWER_BYTES:
+        while (now := time.monotonic()) < deadline and len(raw) < _MAX_ANSWER_BYTES:
             raw += self._read(deadline - now)
             head, prompt, tail = raw.partition(_PROMPT)
             if prompt and text_lines(request, bytes(head)):
@@ -174,22 +175,22 @@ class Transport:
     def _read_stale(self, deadline: float) -> bytes:
         """Read until the owed prompt came, or long silence, and then until the adapter is quiet."""
         stale = bytearray()
-        heard_at = self._clock()
-        while (now := self._clock()) < deadline:
+        heard_at = time.monotonic()
+        while (now := time.monotonic()) < deadline:
             patience = _OWED_PROMPT_S if self._prompt_owed and _PROMPT not in stale else _QUIET_S
             if now - heard_at >= patience:
                 break
             received = self._read(deadline - now)
             if received:
                 stale = (stale + received)[-_MAX_ANSWER_BYTES:]
-                heard_at = self._clock()
+                heard_at = time.monotonic()
         return bytes(stale)
 
     def _pass_barrier(self, deadline: float) -> bool:
         for barrier in _barriers(self._owed):
-            if self._clock() >= deadline:
+            if time.monotonic() >= deadline:
                 return False
-            raw = self._exchange(barrier, barrier.wire, min(deadline, self._clock() + _BARRIER_S))
+            raw = self._exchange(barrier, barrier.wire, min(deadline, time.monotonic() + _BARRIER_S))
             self._prompt_owed = False  # what is left of it is drained here, or found by the next barrier
             self._read_stale(deadline)
             outcome = _judge(barrier, raw, 0.0, 0.0)

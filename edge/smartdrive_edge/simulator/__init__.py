@@ -6,7 +6,7 @@ It knows what is true (``Simulator.car``), records what it was asked (``log``, `
 
 from smartdrive_edge.simulator.battery import Battery
 from smartdrive_edge.simulator.car import Car
-from smartdrive_edge.simulator.clock import Clock
+from smartdrive_edge.simulator.clock import Clock, SimulatedClock
 from smartdrive_edge.simulator.faults import Fault, FaultKind
 from smartdrive_edge.simulator.scenarios import Engine, Key, Scenario, Segment, TroubleCode, names, scenario
 from smartdrive_edge.simulator.server import Exchange, Simulator
@@ -25,6 +25,7 @@ __all__ = [
     "Key",
     "Scenario",
     "Segment",
+    "SimulatedClock",
     "Simulator",
     "TroubleCode",
     "names",

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
+from typing import Final
+
+_SKIPPED_FROM_S: Final = 0.4
 
 
 class Clock:
@@ -49,3 +53,45 @@ class Clock:
             msg = f"time does not go back: cannot skip {duration_s} s"
             raise ValueError(msg)
         self._skipped_s += duration_s
+
+
+class SimulatedClock:
+    """A simulated car's time as the collector's `smartdrive_edge.clock.Clock`.
+
+    While the collector waits, nothing happens that it could see: simulated time is skipped then, so that parked
+    hours pass at once and a drive at the simulator's speed.
+
+    Args:
+        clock: the simulator's.
+        began_ms: when the scenario began, UTC epoch milliseconds.
+        ends_at_s: when it ends, simulated seconds.
+        over: set when it has ended.
+    """
+
+    def __init__(self, clock: Clock, *, began_ms: int, ends_at_s: float, over: threading.Event) -> None:
+        self._clock = clock
+        self._began_ms = began_ms
+        self._ends_at_s = ends_at_s
+        self._over = over
+
+    def now(self) -> float:
+        """Simulated seconds since the scenario began."""
+        now = self._clock.now()
+        if now >= self._ends_at_s:
+            self._over.set()
+        return now
+
+    def wall_ms(self) -> int:
+        """UTC epoch milliseconds."""
+        return self._began_ms + round(self.now() * 1000)
+
+    def is_synced(self) -> bool:
+        """Simulated time is right."""
+        return True
+
+    def wait(self, event: threading.Event, duration_s: float) -> bool:
+        """Let simulated time pass, at once where it is long."""
+        if duration_s < _SKIPPED_FROM_S:
+            return event.wait(self._clock.wall(max(duration_s, 0.0)))
+        self._clock.skip(min(duration_s, max(0.0, self._ends_at_s - self._clock.now())))
+        return event.is_set()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final, Literal
 
@@ -113,7 +113,8 @@ def scenario(name: str, seed: int = 0) -> Scenario:
     if name not in _SCENARIOS:
         msg = f"no scenario {name!r}; there are {', '.join(names())}"
         raise ValueError(msg)
-    return _SCENARIOS[name](random.Random(seed))  # noqa: S311 # repeatable, not secret
+    script = _SCENARIOS[name](random.Random(seed))  # noqa: S311 # repeatable, not secret
+    return replace(script, vin=f"{script.vin[:-6]}{seed % 999_999 + 1:06d}")  # another car
 
 
 def _start(cranking_s: float) -> tuple[Segment, ...]:
@@ -217,6 +218,27 @@ def _lights_left_on(_: random.Random) -> Scenario:
     )
 
 
+def _day(chance: random.Random) -> Scenario:
+    there = (
+        *_start(chance.uniform(0.8, 1.2)),
+        *_blocks(chance, 3),
+        _to(96, 24),
+        _to(96, chance.uniform(120, 240)),
+    )
+    back = (*_start(chance.uniform(0.7, 1.0)), *_blocks(chance, 5))
+    first_s, between_s = chance.uniform(7, 7.5) * 3600.0, chance.uniform(8, 9) * 3600.0
+    segments = (Segment(first_s), *there, Segment(between_s), *back, _to(0, 5), Segment(3 * 3600.0))
+    return Scenario(
+        "day",
+        "parked over night, to work in the morning, back in the evening",
+        segments,
+        ambient_c=chance.uniform(-4, 16),
+        battery=Battery(soc_pct=chance.uniform(78, 96)),
+        fuel_level_pct=chance.uniform(30, 80),
+        odometer_km=chance.uniform(20_000, 120_000),
+    )
+
+
 _SCENARIOS: Final[dict[str, Callable[[random.Random], Scenario]]] = {
     "parked": _parked,
     "winter-start": _winter_start,
@@ -224,4 +246,5 @@ _SCENARIOS: Final[dict[str, Callable[[random.Random], Scenario]]] = {
     "drive": _drive,
     "stop-start": _stop_start,
     "lights-left-on": _lights_left_on,
+    "day": _day,
 }
