@@ -18,7 +18,6 @@ from smartdrive_edge.broker_connection import Broker, BrokerConnection, BrokerUn
 from smartdrive_edge.spool import DAY_MS, Spool
 
 _POLL_S: Final = 0.2
-_STEADY_S: Final = 10.0
 _EXPIRE_EVERY_S: Final = 60.0
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _NAMES: Final = {MQTTProtocolVersion.MQTTv5: "MQTT 5", MQTTProtocolVersion.MQTTv311: "MQTT 3.1.1"}
@@ -138,6 +137,7 @@ class Publisher:
         self._protocol = MQTTProtocolVersion.MQTTv5
         self._in_flight: dict[int, tuple[int, float]] = {}
         self._expired_at = -_EXPIRE_EVERY_S
+        self._has_sent = False
         self._stopped_at = None if uploading else monotonic()
         self.connectivity = Connectivity()
 
@@ -167,7 +167,6 @@ class Publisher:
             if self._is_silent():
                 stop.wait(_POLL_S)
                 continue
-            started = self._monotonic()
             try:
                 connection = BrokerConnection(self._broker, self._spool.device_id, self._protocol, self._wake)
             except BrokerUnavailableError as error:
@@ -175,6 +174,7 @@ class Publisher:
                 if error.may_be_protocol:
                     self._try_the_other_protocol()
             else:
+                self._has_sent = False
                 self.connectivity = Connectivity(is_connected=True, protocol=_NAMES[self._protocol])
                 _log.info("connected to %s:%d by %s", self._broker.host, self._broker.port, _NAMES[self._protocol])
                 try:
@@ -182,7 +182,7 @@ class Publisher:
                 finally:
                     self.connectivity = replace(self.connectivity, is_connected=False)
                     connection.close()
-                if self._monotonic() - started >= _STEADY_S:
+                if self._has_sent:  # merely being let in is no sign of a broker that works
                     attempt = 0
             stop.wait(full_jitter(attempt, *self._pace.backoff_s, random.random))
             attempt += 1
@@ -223,6 +223,7 @@ class Publisher:
         if taken and not self._lander:
             self._spool.mark_puback(taken, self._wall_ms())
         digests = [digest for digest in connection.take_digests() if _DIGEST.fullmatch(digest)]
+        self._has_sent = self._has_sent or bool(digests or (taken and not self._lander))
         if digests:
             self._spool.acknowledge(digests)
         if not self._lander and self._monotonic() - self._expired_at >= min(

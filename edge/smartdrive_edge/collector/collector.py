@@ -49,6 +49,7 @@ from smartdrive_edge.status_file import AdapterStatus, CarStatus, SpoolStatus, S
 REOPEN_S: Final = 2.0
 LOOK_S: Final = 0.5
 """Between two looks at the ignition line: 2 Hz."""
+LINE_TOLD_S: Final = 10.0
 CLOCK_S: Final = 10.0
 BEAT_S: Final = 1.0
 SETTLE_S: Final = 0.5
@@ -114,6 +115,7 @@ class Collector:
         self._voltage_v: float | None = None
         self._phase_since: float | None = None
         self._look_at = now
+        self._line_told_at = float("-inf")
         self._settle_at = now
         self._clock_at = now
         self._beat_at = float("-inf")
@@ -260,8 +262,12 @@ class Collector:
             ignition = self._line.read()
         elif self._config.ignition.source == "adapter" and link is not None and link.adapter.reads_ignition:
             ignition = link.ignition()
+        now, is_new = self._clock.now(), ignition != self._ignition
         self._ignition = ignition
-        if ignition is not None or self._clock.now() >= self._state.wake_at:
+        # While the car rests, an unchanged line is no news twice a second: the policy forgets it after a minute.
+        is_news = is_new or self._state.phase in ASKING or now >= self._line_told_at + LINE_TOLD_S
+        if (ignition is not None and is_news) or now >= self._state.wake_at:
+            self._line_told_at = now
             self._step(Reading(ignition=ignition))
 
     def _ask(self, link: Link, request: Request, timeout_s: float = DEFAULT_TIMEOUT_S) -> Outcome:

@@ -108,7 +108,7 @@ def _simulation(
 
     class Line:
         def read(self) -> bool | None:
-            return simulator.car.state_at(simulator.clock.now()).key is Key.ON
+            return simulator.car.key_at(simulator.clock.now()) is Key.ON
 
     adapter = settings.adapter.model_copy(update={"port": simulator.port})
     return settings.model_copy(update={"adapter": adapter}), clock, Line()

@@ -78,6 +78,10 @@ class Car:
         """The trouble codes that have appeared."""
         return [code for code in self.scenario.codes if code.since_s <= t_s]
 
+    def key_at(self, t_s: float) -> Key:
+        """Where the key stands."""
+        return self._knot(t_s).segment.key
+
     def state_at(self, t_s: float) -> CarState:
         """Everything that is true at a time."""
         knot = self._knot(t_s)

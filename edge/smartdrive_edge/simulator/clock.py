@@ -8,6 +8,7 @@ import time
 from typing import Final
 
 _SKIPPED_FROM_S: Final = 0.4
+_GRAIN_S: Final = 0.001  # no operating system waits for less
 
 
 class Clock:
@@ -91,7 +92,8 @@ class SimulatedClock:
 
     def wait(self, event: threading.Event, duration_s: float) -> bool:
         """Let simulated time pass, at once where it is long."""
-        if duration_s < _SKIPPED_FROM_S:
-            return event.wait(self._clock.wall(max(duration_s, 0.0)))
+        wall_s = self._clock.wall(max(duration_s, 0.0))
+        if duration_s < _SKIPPED_FROM_S and wall_s >= _GRAIN_S:
+            return event.wait(wall_s)
         self._clock.skip(min(duration_s, max(0.0, self._ends_at_s - self._clock.now())))
         return event.is_set()

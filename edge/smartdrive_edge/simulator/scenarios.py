@@ -139,6 +139,7 @@ def _blocks(chance: random.Random, count: int) -> Iterator[Segment]:
 
 
 _PARKED: Final = Segment(600.0)
+_DAY_S: Final = 86_400.0
 
 
 def _parked(_: random.Random) -> Scenario:
@@ -227,7 +228,8 @@ def _day(chance: random.Random) -> Scenario:
     )
     back = (*_start(chance.uniform(0.7, 1.0)), *_blocks(chance, 5))
     first_s, between_s = chance.uniform(7, 7.5) * 3600.0, chance.uniform(8, 9) * 3600.0
-    segments = (Segment(first_s), *there, Segment(between_s), *back, _to(0, 5), Segment(3 * 3600.0))
+    segments = (Segment(first_s), *there, Segment(between_s), *back, _to(0, 5))
+    segments = (*segments, Segment(_DAY_S - sum(segment.duration_s for segment in segments)))
     return Scenario(
         "day",
         "parked over night, to work in the morning, back in the evening",

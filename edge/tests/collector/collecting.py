@@ -43,7 +43,7 @@ class KeyLine:
         self._simulator = simulator
 
     def read(self) -> bool | None:
-        return self._simulator.car.state_at(self._simulator.clock.now()).key is Key.ON
+        return self._simulator.car.key_at(self._simulator.clock.now()) is Key.ON
 
 
 class Running:
