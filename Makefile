@@ -9,10 +9,10 @@ export DAGSTER_HOME := $(STATE)/dagster
 export DAGSTER_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check ui notebook bench faults docs lock clean
+.PHONY: help demo test check ui notebook bench faults faults-edge safety docs lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 $(STAMP): requirements.lock pyproject.toml edge/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
@@ -27,6 +27,9 @@ demo: $(STAMP) ## install, then run the main job: a small fleet's messages becom
 
 test: $(STAMP) ## run the tests
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+safety: $(STAMP) ## run the tests of the vampire-drain cut-off and of the ignition's priority
+	$(BIN)/python -m pytest -q edge/tests/test_vampire_drain_cutoff.py edge/tests/test_ignition_priority_sampling.py
 
 check: $(STAMP) ## format (in CI: check the format), lint and type-check
 	$(BIN)/ruff format $(if $(CI),--check) .
@@ -46,8 +49,12 @@ bench: $(STAMP) ## measure ingestion against a plain reader of the same objects
 faults: $(STAMP) ## kill ingestion 200 times at and inside commits (a few minutes)
 	SMARTDRIVE_KILLS=200 $(BIN)/python -m pytest tests/faults -n 2
 
+faults-edge: $(STAMP) ## kill collector, broker and lander, unplug, fill the disk; count what is lost (half an hour)
+	$(BIN)/python -m tests.faults.edge_faults $(if $(QUICK),--quick)
+
 docs: $(STAMP) ## write docs/reference anew from the specs and commands
 	$(BIN)/python docs/generate_reference.py
+	$(BIN)/python edge/docs/generate_configuration.py
 
 lock: ## compile requirements.lock anew from pyproject.toml (needs uv)
 	uv pip compile pyproject.toml --group dev --group notebook --group edge --universal --python-version 3.11 \

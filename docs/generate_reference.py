@@ -18,14 +18,21 @@ from smartdrive_dagster.tables import ALL, Column, Table
 from smartdrive_dagster.tables.silver import REASONS
 
 REFERENCE: Final = Path(__file__).parent / "reference"
-_COMMANDS: Final = ("demo", "land", "process", "import", "sql", "status")
+_COMMANDS: Final = ("demo", "up", "land", "process", "import", "sql", "status")
+_EDGE_COMMANDS: Final = ("run", "doctor", "status", "calibrate", "simulate", "certs", "broker")
+_CERTS: Final = ("init", "broker", "device", "lander", "revoke")
 _MADE: Final = "<!-- Made by docs/generate_reference.py: change the code, not this page. -->"
 _PLAIN: Final = {"TYPER_USE_RICH": "0", "NO_COLOR": "1", "TERM": "dumb", "COLUMNS": "80", "TERMINAL_WIDTH": "80"}
 
 
 def pages() -> dict[str, str]:
     """The text of each generated page, by file name."""
-    return {"tables.md": _tables_page(), "reasons.md": _reasons_page(), "cli.md": _cli_page()}
+    return {
+        "tables.md": _tables_page(),
+        "reasons.md": _reasons_page(),
+        "cli.md": _cli_page(),
+        "edge-cli.md": _edge_cli_page(),
+    }
 
 
 def main() -> None:
@@ -119,9 +126,27 @@ def _cli_page() -> str:
         "",
         "S3 is reached as the usual `AWS_…` variables say; see [use S3](../how-to/use-s3.md).",
     ]
-    for command in ((), *((name,) for name in _COMMANDS)):
-        lines += ["", f"## {' '.join(('smartdrive', *command))}", "", "```text", _help(command), "```"]
+    lines += _helps("smartdrive", [(), *((name,) for name in _COMMANDS)])
     return "\n".join(lines) + "\n"
+
+
+def _edge_cli_page() -> str:
+    lines = [
+        "# Command line of the edge",
+        "",
+        _MADE,
+        "",
+        "`smartdrive-edge` is a distribution of its own. Its settings are in",
+        "[configuration](../../edge/docs/configuration.md).",
+    ]
+    commands = [(), *((name,) for name in _EDGE_COMMANDS), *(("certs", name) for name in _CERTS)]
+    lines += _helps("smartdrive-edge", commands)
+    return "\n".join(lines) + "\n"
+
+
+def _helps(program: str, commands: Iterable[tuple[str, ...]]) -> Iterator[str]:
+    for command in commands:
+        yield from ("", f"## {' '.join((program, *command))}", "", "```text", _help(program, command), "```")
 
 
 def _setting_rows() -> Iterator[str]:
@@ -130,8 +155,8 @@ def _setting_rows() -> Iterator[str]:
         yield f"| `SMARTDRIVE_{name.upper()}` | {field.description} | {default} |"
 
 
-def _help(command: Iterable[str]) -> str:
-    program = Path(sys.executable).parent / "smartdrive"
+def _help(name: str, command: Iterable[str]) -> str:
+    program = Path(sys.executable).parent / name
     environment = {name: value for name, value in os.environ.items() if not name.startswith("_")} | _PLAIN
     done = subprocess.run(  # noqa: S603
         [program, *command, "--help"], env=environment, capture_output=True, text=True, check=True

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from smartdrive_dagster.settings import SecretMissingError, Settings
+from smartdrive_dagster.up import command as up_command
 
 if TYPE_CHECKING:
     from smartdrive_dagster.lake.query import Format
@@ -110,6 +111,7 @@ def land(
     certificate: Annotated[Path | None, typer.Option(help="The lander's certificate")] = None,
     key: Annotated[Path | None, typer.Option(help="The key of the lander's certificate")] = None,
     insecure: Annotated[bool, typer.Option(help="No TLS: for a bench on one machine only")] = False,
+    heartbeat: Annotated[Path | None, typer.Option(help="File that tells every second how the lander is")] = None,
 ) -> None:
     """Land MQTT messages and answer the devices, until SIGTERM or Ctrl-C."""
     import logging
@@ -130,7 +132,7 @@ def land(
     stop = threading.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: stop.set())
-    settings = LanderSettings(host, client_id, port, tls=tls, insecure=insecure)
+    settings = LanderSettings(host, client_id, port, tls=tls, insecure=insecure, heartbeat=heartbeat)
     run(LandingStore(Settings().landing_url), settings, stop)
 
 
@@ -233,6 +235,9 @@ def status(
     out.print(show_freshness(found))
 
 
+app.command(epilog=up_command.EPILOG)(up_command.up)
+
+
 def main() -> None:
     """Run the command line; what a user can mend is said in one line, without a traceback."""
     from pydantic import ValidationError
@@ -263,8 +268,10 @@ _TOLD = {
     "LogUnreadableError",
     "NoCredentialsError",
     "OptionError",
+    "PreflightError",
     "ProcessingError",
     "QueryError",
+    "StateError",
 }
 
 

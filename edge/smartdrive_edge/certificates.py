@@ -2,12 +2,16 @@
 
 A device's common name is its device_id, and that is what the broker lets it write under. Keys are NIST P-256.
 Keys are readable by their owner alone. The authority's key signs for whoever has it: keep it off devices.
+
+Needs `cryptography`, of the extra `home`.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import os
+import re
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -15,17 +19,21 @@ from pathlib import Path
 from typing import Final
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from smartdrive_edge.broker_config import RESERVED_PREFIX
 from smartdrive_edge.messages import check_device_id
 
 AUTHORITY_DAYS: Final = 3650
 DEVICE_DAYS: Final = 825  # what most TLS stacks accept at most of a private authority
-RESERVED_PREFIX: Final = "lander"  # the broker gives this name other rights than a device's
 _EARLY: Final = timedelta(minutes=5)  # a clock that runs a little slow shall not refuse a fresh certificate
 _KEY_MODE: Final = 0o600
+_HOST_NAME: Final = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})*")
+_FOLDER_MODE: Final = 0o700
+_TAKEN: Final = frozenset({"ca", "broker"})  # files of these names are the authority's and the broker's
 
 
 class CertificateError(ValueError):
@@ -66,16 +74,17 @@ class Authority:
         """Make a new authority.
 
         Args:
-            folder: made where it is missing.
+            folder: made where it is missing, for its owner alone.
             days: of validity.
             now: UTC.
 
         Raises:
-            CertificateError: the folder already has one; replacing it would lock out every device it signed.
+            CertificateError: the folder already has one; replacing it would lock out every device it signed. Or
+                others may read the folder, and it holds something.
         """
-        if (folder / "ca.key").exists():
+        if (folder / "ca.key").exists() or (folder / "ca.crt").exists():
             raise CertificateError(f"{folder} already has an authority: choose another folder, or keep using it")
-        folder.mkdir(parents=True, exist_ok=True)
+        _make_private(folder)
         at = now or datetime.now(UTC)
         key = ec.generate_private_key(ec.SECP256R1())
         name = _name("SmartDrive home authority")
@@ -91,19 +100,16 @@ class Authority:
 
         Raises:
             MessageError: the name may not stand in a topic.
-            CertificateError: the name is kept for landers.
+            CertificateError: the name is kept for landers, the broker or the authority.
         """
-        if device_id.startswith(RESERVED_PREFIX):
-            raise CertificateError(
-                f"a device_id must not begin with {RESERVED_PREFIX!r}: it would read every vehicle"
-            )
-        return self._issue(check_device_id(device_id), ExtendedKeyUsageOID.CLIENT_AUTH, days)
+        return self._issue(check_device_name(device_id), ExtendedKeyUsageOID.CLIENT_AUTH, days)
 
     def issue_lander(self, name: str = RESERVED_PREFIX, *, days: int = DEVICE_DAYS) -> Issued:
         """Issue a lander's client certificate; each lander that runs beside others needs its own.
 
         Raises:
             CertificateError: the name does not begin with `lander`.
+            MessageError: the name may not stand in a topic.
         """
         if not name.startswith(RESERVED_PREFIX):
             raise CertificateError(f"a lander's name begins with {RESERVED_PREFIX!r}")
@@ -117,7 +123,7 @@ class Authority:
             days: of validity.
 
         Raises:
-            CertificateError: there is no name.
+            CertificateError: there is no name, or one is no host name and no address.
         """
         if not names:
             raise CertificateError("the broker needs a host name or an address that devices reach it by")
@@ -147,6 +153,56 @@ class Authority:
         _write(issued.key, _pem(key), _KEY_MODE)
         _write(issued.certificate, certificate.public_bytes(serialization.Encoding.PEM))
         return issued
+
+    def revoke(self, name: str) -> Path:
+        """Put a certificate of this folder on the authority's list of revoked ones.
+
+        Brokers read the list when they start.
+
+        Args:
+            name: of the files, such as a device_id.
+
+        Returns:
+            The list, `ca.crl`, as PEM. It is valid as long as the authority.
+
+        Raises:
+            OSError: there is no such certificate.
+            CertificateError: it is another authority's, or the authority's own.
+        """
+        certificate = x509.load_pem_x509_certificate((self._folder / f"{name}.crt").read_bytes())
+        if certificate == self._certificate:
+            raise CertificateError("an authority cannot be revoked: make another one in another folder")
+        try:
+            certificate.verify_directly_issued_by(self._certificate)
+        except (ValueError, TypeError, InvalidSignature) as error:
+            raise CertificateError(f"{name}.crt is not of this authority") from error
+        path = self._folder / "ca.crl"
+        known = list(x509.load_pem_x509_crl(path.read_bytes())) if path.exists() else []
+        if all(one.serial_number != certificate.serial_number for one in known):
+            revoked = x509.RevokedCertificateBuilder().serial_number(certificate.serial_number)
+            known.append(revoked.revocation_date(self._now).build())
+        builder = x509.CertificateRevocationListBuilder(
+            self._certificate.subject, self._now - _EARLY, self._certificate.not_valid_after_utc, [], known
+        )
+        builder = builder.add_extension(x509.CRLNumber(len(known)), critical=False)
+        identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+        builder = builder.add_extension(identifier, critical=False)
+        _write(path, builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+        return path
+
+
+def check_device_name(device_id: str) -> str:
+    """Give back a device_id that may be a certificate's common name.
+
+    Raises:
+        MessageError: it may not stand in a topic.
+        CertificateError: it is kept for landers, the broker or the authority.
+    """
+    if device_id.casefold() in _TAKEN:
+        raise CertificateError(f"a device_id must not be {device_id!r}: its files would replace another's")
+    if device_id.startswith(RESERVED_PREFIX):
+        raise CertificateError(f"a device_id must not begin with {RESERVED_PREFIX!r}: it would read every vehicle")
+    return check_device_id(device_id)
 
 
 def expires_at(certificate: Path) -> datetime:
@@ -192,6 +248,8 @@ def _general_name(name: str) -> x509.GeneralName:
     try:
         return x509.IPAddress(ipaddress.ip_address(name))
     except ValueError:
+        if not _HOST_NAME.fullmatch(name):
+            raise CertificateError(f"{name!r} is neither a host name nor an address") from None
         return x509.DNSName(name)
 
 
@@ -199,6 +257,15 @@ def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
+
+
+def _make_private(folder: Path) -> None:
+    if folder.is_dir() and any(folder.iterdir()) and stat.S_IMODE(folder.stat().st_mode) & 0o077:
+        raise CertificateError(
+            f"others may read {folder}, and it is not empty: `chmod 700 {folder}`, or choose another folder"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(_FOLDER_MODE)
 
 
 def _write(path: Path, content: bytes, mode: int = 0o644) -> None:

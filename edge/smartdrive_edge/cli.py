@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from smartdrive_edge.commands import run, simulate
+from smartdrive_edge.commands import broker, calibrate, certs, doctor, run, simulate, status
 
 app = typer.Typer(
     name="smartdrive-edge",
@@ -23,8 +23,13 @@ def _commands() -> None:
     """The collector that runs beside the car."""
 
 
+app.add_typer(certs.app, name="certs")
 app.command(epilog=run.EPILOG)(run.run)
 app.command(epilog=simulate.EPILOG)(simulate.simulate)
+app.command(epilog=doctor.EPILOG)(doctor.doctor)
+app.command(epilog=status.EPILOG)(status.status)
+app.command(epilog=calibrate.EPILOG)(calibrate.calibrate)
+app.command(epilog=broker.EPILOG)(broker.broker)
 
 
 def main() -> None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import errno
 import logging
 from types import TracebackType
-from typing import Final, Protocol, Self
+from typing import TYPE_CHECKING, Final, Protocol, Self
+
+if TYPE_CHECKING:
+    import gpiod
 
 _CONSUMER: Final = "smartdrive-edge"
 _log: Final = logging.getLogger(__name__)
@@ -49,21 +52,17 @@ class GpioLine:
     def __init__(self, chip: str, line: int, *, is_active_low: bool = False) -> None:
         try:
             import gpiod
-            from gpiod.line import Bias, Direction
         except ImportError as error:
             raise IgnitionLineError(
                 "an ignition line on a GPIO needs gpiod: python -m pip install 'smartdrive-edge[gpio]'"
             ) from error
-        settings = gpiod.LineSettings(
-            direction=Direction.INPUT,
-            bias=Bias.PULL_UP if is_active_low else Bias.PULL_DOWN,
-            active_low=is_active_low,
-        )
         self._name = f"line {line} of {chip}"
         self._line = line
         self._is_failing = False
         try:
-            self._request = gpiod.request_lines(chip, {line: settings}, consumer=_CONSUMER)
+            self._request = gpiod.request_lines(
+                chip, {line: line_settings(is_active_low=is_active_low)}, consumer=_CONSUMER
+            )
         except (OSError, ValueError) as error:
             number = (error.errno if isinstance(error, OSError) else errno.EINVAL) or 0
             reason = _NEXT_STEPS.get(number, str(error))
@@ -94,3 +93,12 @@ class GpioLine:
     def close(self) -> None:
         """Let go of the line. May be called twice; `read` then gives None."""
         self._request.release()
+
+
+def line_settings(*, is_active_low: bool) -> gpiod.LineSettings:
+    """An input that reads OFF while nothing is connected."""
+    import gpiod
+    from gpiod.line import Bias, Direction
+
+    bias = Bias.PULL_UP if is_active_low else Bias.PULL_DOWN
+    return gpiod.LineSettings(direction=Direction.INPUT, bias=bias, active_low=is_active_low)

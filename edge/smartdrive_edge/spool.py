@@ -82,6 +82,7 @@ class Spool:
 
     Attributes:
         boot_id: new at every start, and after damage.
+        machine_boot: names the span over which the monotonic clock counts.
 
     Raises:
         SpoolInUseError: another process has it.
@@ -98,7 +99,7 @@ class Spool:
         wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self.device_id = check_device_id(device_id)
-        self._machine_boot = machine_boot or machine_boot_id()
+        self.machine_boot = machine_boot or machine_boot_id()
         self._wall_ms = wall_ms
         self._offset_ms: int | None = None
         self._mutex = threading.RLock()
@@ -279,9 +280,9 @@ class Spool:
         def begin() -> None:
             file.execute(f"{_SET_FACT} CAST(value AS INTEGER) + 1", ("starts", "1"))
             before = file.execute("SELECT value FROM facts WHERE name = 'machine_boot'").fetchone()
-            if before is not None and before[0] != self._machine_boot:  # due times were on that boot's clock
+            if before is not None and before[0] != self.machine_boot:  # due times were on that boot's clock
                 file.execute("UPDATE deliveries SET due_ms = 0, attempts = 0 WHERE due_ms IS NOT NULL")
-            file.execute(f"{_SET_FACT} excluded.value", ("machine_boot", self._machine_boot))
+            file.execute(f"{_SET_FACT} excluded.value", ("machine_boot", self.machine_boot))
 
         file.write(begin)
 
@@ -317,7 +318,7 @@ class Spool:
         number = self._file.execute(
             "INSERT INTO messages (boot_id, seq, kind, keep_longest, topic, created_ms, machine_boot, waiting,"
             " payload, sha256) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (*key, topic, self._wall_ms(), self._machine_boot, waiting, payload, payload and _digest(payload)),
+            (*key, topic, self._wall_ms(), self.machine_boot, waiting, payload, payload and _digest(payload)),
         ).lastrowid
         self._file.execute(
             "INSERT INTO deliveries (message_id, urgent, due_ms) VALUES (?, ?, ?)",
@@ -333,7 +334,7 @@ class Spool:
             f" ORDER BY id LIMIT {_STAMPED_AT_ONCE}"
         )
         stamped = 0
-        while rows := self._file.read(query, (self._machine_boot,)):
+        while rows := self._file.read(query, (self.machine_boot,)):
             payloads: list[tuple[bytes, bytes, int]] = []
             broken: list[tuple[int, str]] = []
             for number, boot_id, seq, kind, waiting in rows:

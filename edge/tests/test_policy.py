@@ -428,3 +428,22 @@ def test_a_state_cannot_be_changed() -> None:
     with pytest.raises(AttributeError):
         State().phase = Phase.RUNNING  # type: ignore[misc]
     assert replace(State(), phase=Phase.RUNNING).phase is Phase.RUNNING
+
+
+@pytest.mark.parametrize(
+    ("voltages", "probes"),
+    [
+        ([9.4, 14.2], 1),  # the process began within a start
+        ([9.4, 10.0, 10.2, 10.4, 10.6, 10.8, 11.0, 11.2, 11.4, 11.6, 11.8, 12.0, 12.5, 12.9, 13.1, 13.3], 3),
+        ([12.4] * 50, 1),  # the first, and never again while nothing changes
+        ([9.4] * 50, 0),
+    ],
+)
+def test_an_engine_that_was_started_unseen_is_asked_for_when_it_charges(
+    voltages: list[float], probes: int
+) -> None:
+    state, count = State(), 0
+    for number, voltage in enumerate(voltages):
+        state, actions = step(state, Reading(voltage_v=voltage), number * 0.1)
+        count += actions.count(ProbeEcu())
+    assert count == probes

@@ -7,6 +7,7 @@ landing; whoever dies before that is sent the message again, and Silver drops th
 from __future__ import annotations
 
 import logging
+import os
 import queue
 import random
 import re
@@ -22,7 +23,8 @@ import msgspec
 from paho.mqtt.client import Client, MQTTMessage
 
 from smartdrive_dagster.landing.envelope import Envelope
-from smartdrive_dagster.landing.lander_connection import CHANNELS, LanderConnection, LanderSettings
+from smartdrive_dagster.landing.heartbeat import Heartbeat
+from smartdrive_dagster.landing.lander_connection import CHANNELS, LanderConnection, LanderSettings, connect
 from smartdrive_dagster.landing.store import LandingStore, ulid
 
 _TOPIC: Final = re.compile(r"vehicle/(?P<device>[^/]+)/(?P<channel>telemetry|events)")
@@ -30,6 +32,7 @@ _TOPIC: Final = re.compile(r"vehicle/(?P<device>[^/]+)/(?P<channel>telemetry|eve
 _VIN: Final = re.compile(r"[A-HJ-NPR-Z0-9]{17}", re.IGNORECASE)
 _DIGESTS_PER_ACK: Final = 1000  # contracts/ack.v1.schema.json
 _POLL_S: Final = 0.2
+_HEARTBEAT_S: Final = 1.0
 _log: Final = logging.getLogger(__name__)
 
 
@@ -101,8 +104,8 @@ class Lander:
         self._batch = _Batch()
         self._owed: list[tuple[str, str]] = []
         self._connection: LanderConnection | None = None
-        self._connect_at_s = self._land_at_s = 0.0
-        self._connect_failures = self._land_failures = 0
+        self._connect_at_s = self._land_at_s = self._heartbeat_at_s = 0.0
+        self._connect_failures = self._land_failures = self._landed = 0
 
     def run(self, stop: threading.Event) -> None:
         """Work until `stop` is set; then land and answer what was received, and leave the session with the broker.
@@ -112,6 +115,7 @@ class Lander:
         try:
             while not stop.is_set():
                 self._stay_connected()
+                self._tell()
                 self._collect(_POLL_S)
                 if self._is_due():
                     self._flush()
@@ -135,7 +139,7 @@ class Lander:
         if time.monotonic() < self._connect_at_s:
             return
         try:
-            self._connection = LanderConnection(self._settings, self._receive)
+            self._connection = connect(self._settings, self._receive)
         except OSError as error:
             _log.warning("no broker at %s:%d: %s", self._settings.host, self._settings.port, error)
         self._connect_at_s = time.monotonic() + self._wait_s(self._connect_failures)
@@ -168,7 +172,8 @@ class Lander:
     def _is_due(self) -> bool:
         if not self._batch.received or time.monotonic() < self._land_at_s:
             return False
-        return self._is_full() or time.monotonic() - self._batch.since_s >= self._settings.max_age_s
+        max_age_s = self._connection.max_age_s if self._connection is not None else self._settings.max_age_s
+        return self._is_full() or time.monotonic() - self._batch.since_s >= max_age_s
 
     def _flush(self) -> None:
         batch = self._batch
@@ -184,6 +189,7 @@ class Lander:
             self._land_failures += 1
             return
         self._land_failures = 0
+        self._landed += len(batch.received)
         self._batch = _Batch()
         self._owed += [(one.envelope.topic, sha256(one.envelope.payload).hexdigest()) for one in batch.received]
         self._answer()
@@ -197,6 +203,19 @@ class Lander:
         for topic, payload in acks(self._owed):
             self._connection.publish(topic, payload)
         self._owed.clear()
+
+    def _tell(self) -> None:
+        path, connection = self._settings.heartbeat, self._connection
+        if path is None or time.monotonic() < self._heartbeat_at_s:
+            return
+        self._heartbeat_at_s = time.monotonic() + _HEARTBEAT_S
+        is_open = connection is not None and connection.is_open
+        protocol = connection.protocol if connection is not None and is_open else None
+        try:
+            at = self._now().timestamp()
+            Heartbeat(os.getpid(), at, protocol, self._landed, self._land_failures).write(path)
+        except OSError as error:  # no reason to stop landing
+            _log.warning("cannot write the heartbeat %s: %s", path, error.strerror)
 
     def _wait_s(self, failures: int) -> float:
         first, longest = self._settings.backoff_s

@@ -29,8 +29,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "fleet": {"tables"},  # and landing.envelope, below
     "defs": READING,
     "definitions": {"defs", "settings", "tables"},
+    "up": {"settings", "landing"},
     **{
-        name: READING | COMMANDS | {"defs", "fleet"} for name in ("cli", "demo", "processing", "status", "screens")
+        name: READING | COMMANDS | {"defs", "fleet", "up"}
+        for name in ("cli", "demo", "processing", "status", "screens")
     },
     "__init__": {"lake", "settings", "tables"},  # connect()
 }

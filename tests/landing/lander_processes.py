@@ -57,5 +57,41 @@ def lander(given: dict[str, str]) -> None:
     run(LandingStore(given["landing"]), settings, stop)
 
 
+def amqtt(given: dict[str, str]) -> None:
+    """The embedded broker's library, in the clear, with sessions that outlive their connection."""
+    import asyncio
+
+    from amqtt.broker import Broker
+
+    async def serve() -> None:
+        stop = asyncio.Event()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+        broker = Broker(
+            {
+                "listeners": {"default": {"type": "tcp", "bind": f"127.0.0.1:{given['port']}"}},
+                "plugins": {f"{__spec__.name}.Everyone": {}},  # type: ignore[name-defined]
+            }
+        )
+        await broker.start()
+        await stop.wait()
+        await broker.shutdown()
+
+    asyncio.run(serve())
+
+
+def __getattr__(name: str) -> object:
+    if name != "Everyone":
+        raise AttributeError(name)
+    from amqtt.plugins.base import BaseAuthPlugin
+
+    class Everyone(BaseAuthPlugin):
+        """Unlike the library's anonymous plugin it leaves the session one that keeps messages."""
+
+        async def authenticate(self, **_given: object) -> bool:
+            return True
+
+    return Everyone
+
+
 if __name__ == "__main__":
-    {"device": device, "lander": lander}[sys.argv[1]](json.loads(sys.argv[2]))
+    {"device": device, "lander": lander, "amqtt": amqtt}[sys.argv[1]](json.loads(sys.argv[2]))

@@ -202,13 +202,10 @@ def test_a_batch_that_is_full_lands_at_once(mosquitto: Mosquitto, tmp_path: Path
 
 
 def test_landers_without_shared_subscriptions_work_too(mosquitto: Mosquitto, tmp_path: Path) -> None:
-    from paho.mqtt.enums import MQTTProtocolVersion
-
     store, spool = LandingStore(str(tmp_path / "landing")), spool_at(tmp_path)
     fill(spool, 5)
-    plain = settings(mosquitto, group=None, protocol=MQTTProtocolVersion.MQTTv311)
     with (
-        running(Lander(store, plain).run),
+        running(Lander(store, settings(mosquitto, group=None)).run),
         running(Publisher(spool, mosquitto.address("edge-1"), pace=QUICK).run),
     ):
         assert eventually(lambda: spool.health().messages == 0)

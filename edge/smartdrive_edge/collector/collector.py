@@ -200,7 +200,7 @@ class Collector:
             _log.info("the adapter is a clone: %s", sign)
         if self._config.ignition.source == "adapter" and not link.adapter.reads_ignition:
             _log.warning("the adapter does not know AT IGN: starts are seen by the voltage alone")
-        self._journal.doubt()
+        self._journal.doubt(self._clock.now())
         self._inquiry.greet(self._clock.now())
         car = self._schedule.car
         if car is not None:

@@ -13,6 +13,8 @@ from smartdrive_edge.messages import EventType, Kind, Message, MessageError, Pha
 from smartdrive_edge.policy import State, from_json, to_json
 from smartdrive_edge.spool import Spool
 
+AWAY_S: Final = 60.0
+"""Nobody takes a dongle from one car and has another one running with it in less."""
 MOST_EVENTS: Final = 1000
 _log: Final = logging.getLogger(__name__)
 
@@ -20,9 +22,9 @@ _log: Final = logging.getLogger(__name__)
 class Journal:
     """Keeps what comes from the car.
 
-    A dongle moves from car to car. After the adapter was opened, what it says is therefore held back until the car
-    has told its VIN, or until the car rests, when the remembered VIN will do: one resting voltage says little, and
-    the alarm of an empty battery must not wait.
+    A dongle moves from car to car. When it was away for a minute, what it says is therefore held back until the
+    car has told its VIN, or until it rests, when the remembered VIN will do: one resting voltage says little, and
+    the alarm of an empty battery must not wait. A loose plug, or a collector that was killed, is no such doubt.
 
     Args:
         spool: where to.
@@ -43,6 +45,7 @@ class Journal:
         self._facts: dict[str, str] = {}
         self._files_set_aside = len(spool.set_aside)
         self._policy: str | None = None
+        self._heard_at = 0.0
         self.known = KnownCar.from_json(spool.fact("car"))
         self.samples = 0
 
@@ -68,8 +71,16 @@ class Journal:
         """Whether the car has told its VIN since the adapter was opened."""
         return self._is_confirmed
 
-    def doubt(self) -> None:
-        """The adapter was opened anew: the next car that speaks may be another."""
+    def doubt(self, now: float) -> None:
+        """The adapter was opened anew: if it was away for long, the next car that speaks may be another.
+
+        Args:
+            now: monotonic seconds, of the clock that all samples are taken by.
+        """
+        boot, _, heard_at = (self._spool.fact("heard") or "").rpartition(" ")
+        if boot == self._spool.machine_boot and 0.0 <= now - float(heard_at) < AWAY_S:
+            self.trust()
+            return
         self._keep(self._recorder.flush())
         self._is_confirmed = False
         self._attribute()
@@ -104,6 +115,7 @@ class Journal:
     def sample(self, phase: Phase, at: float, values: Values) -> None:
         """Take what one answer brought; `at` in monotonic seconds."""
         self.samples += len(values)
+        self._heard_at = at
         self._keep(self._recorder.add(phase, at, values))
 
     def notice(
@@ -145,6 +157,8 @@ class Journal:
         if vin is not None:
             ready = [event(vin, event_type, t_ms, detail) for event_type, t_ms, detail in self._events]
         facts = self._facts if vin is not None or not self._events else {}
+        if messages and vin is not None:
+            facts["heard"] = f"{self._spool.machine_boot} {self._heard_at:.1f}"
         if ready:
             self._events.clear()
         if not ready and not messages and not facts:

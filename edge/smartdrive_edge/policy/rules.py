@@ -81,8 +81,11 @@ def _is_drained_key_on(m: Moment) -> bool:
     return not m.engine_on and m.lasts(m.state.cut_off_since, m.thresholds.cut_off_key_on_s)
 
 
-def _begins_without_line(m: Moment) -> bool:
-    return m.before.last_v is None and m.voltage_changed and not m.key_on
+def _suggests_ignition(m: Moment) -> bool:
+    last, t = m.before.last_v, m.thresholds
+    # An engine that was started unseen charges; its voltage may come there in steps that are too small to notice.
+    is_risen = not m.line_known and last is not None and last < t.resume_v and _is_charged(m)
+    return (m.voltage_changed or is_risen) and not m.key_on
 
 
 def _runs(m: Moment) -> bool:
@@ -136,8 +139,9 @@ NOTICES: Final[tuple[Rule, ...]] = (
     ),
     Rule(
         (Phase.READY,),
-        "the process has just begun, no line known, first voltage > {cut_off_v} V",
-        _begins_without_line,
+        "no line known, ignition not ON, voltage > {cut_off_v} V and changed by ≥ {change_v} V since the reading "
+        "before, or there is none before, or risen to ≥ {resume_v} V",
+        _suggests_ignition,
         None,
         (Effect.PROBE,),
     ),

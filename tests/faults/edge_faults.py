@@ -1,0 +1,332 @@
+"""What the road from the car to landing survives, counted: `make faults-edge`.
+
+Each campaign ends with a balance: messages that were ever on the spool's disk = landed + counted as dropped. A
+control runs the same trial with a spool that lets rows go at the broker's PUBACK; it has to lose.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+from rich.table import Table
+from smartdrive_edge.simulator import FaultKind
+
+from smartdrive_dagster.lake.lakehouse import Lakehouse
+from tests.comparison import repeated
+from tests.faults.edge_road import ROOT, UNGUARDED, Road, small_disk
+
+AGAIN_WITHIN_S: Final = 10.0
+
+
+@dataclass
+class Result:
+    """One campaign's count.
+
+    Attributes:
+        campaign: its name.
+        trials: how many faults.
+        messages: ever on the spool's disk.
+        lost: neither landed nor counted as dropped.
+        dropped: counted by the spool.
+        reissued: identities that landed with two contents.
+        again_s: from each fault's end to the next sample, s.
+        landing_s: from each fault's end to the next landed object, s.
+        must_lose: whether it is the control.
+    """
+
+    campaign: str
+    trials: int = 0
+    messages: int = 0
+    lost: int = 0
+    dropped: int = 0
+    reissued: int = 0
+    again_s: list[float] = field(default_factory=list)
+    landing_s: list[float] = field(default_factory=list)
+    must_lose: bool = False
+
+    @property
+    def is_good(self) -> bool:
+        """Whether the promise held, or the control failed as it has to."""
+        if self.must_lose:
+            return self.lost > 0
+        return not self.lost and not self.reissued and max(self.again_s, default=0.0) <= AGAIN_WITHIN_S
+
+    @property
+    def verdict(self) -> str:
+        """For the table."""
+        return ("loses, as it has to" if self.must_lose else "holds") if self.is_good else "FAILS"
+
+    def close(self, road: Road) -> Result:
+        """Balance what was committed against what landed."""
+        landed = road.landed()
+        self.messages, self.dropped = road.committed(), road.dropped()
+        self.lost = max(0, self.messages - len(landed) - self.dropped)
+        self.reissued = sum(len(digests) > 1 for digests in landed.values())
+        return self
+
+
+Step = Callable[[str], None]
+Campaign = Callable[[Path, Path, int, Step], Result]
+
+
+def kill_collector(folder: Path, landing: Path, trials: int, step: Step) -> Result:
+    result, chance = Result("SIGKILL of the collector"), random.Random(1)
+    with Road(folder, landing, "edge-collector") as road:
+        road.start_lander()
+        road.start_collector()
+        road.until_sampling(0.0)
+        for number in range(trials):
+            step(f"{number + 1} of {trials}")
+            time.sleep(chance.uniform(0.0, 2.5))
+            road.kill("collector")
+            ended = road.simulator.clock.now()
+            road.start_collector()
+            result.again_s.append(road.until_sampling(ended))
+            result.trials += 1
+        road.empty_the_spool()
+        return result.close(road)
+
+
+def kill_broker(folder: Path, landing: Path, trials: int, step: Step) -> Result:
+    result, chance = Result("SIGKILL of the broker"), random.Random(2)
+    with Road(folder, landing, "edge-broker") as road:
+        road.start_lander()
+        road.start_collector()
+        road.until_landing()
+        for number in range(trials):
+            step(f"{number + 1} of {trials}")
+            time.sleep(chance.uniform(0.2, 1.5))
+            if number % 2:  # what the broker alone holds is lost with it
+                road.kill("lander")
+                time.sleep(1.0)
+            road.broker.kill()
+            time.sleep(chance.uniform(0.0, 1.0))
+            ended = road.simulator.clock.now()
+            road.broker.start()
+            if number % 2:
+                road.start_lander()
+            result.again_s.append(road.until_sampling(ended))
+            result.landing_s.append(road.until_landing())
+            result.trials += 1
+        road.empty_the_spool()
+        return result.close(road)
+
+
+def kill_lander(folder: Path, landing: Path, trials: int, step: Step) -> Result:
+    result, chance = Result("SIGKILL of the lander"), random.Random(3)
+    with Road(folder, landing, "edge-lander") as road:
+        road.start_lander()
+        road.start_collector()
+        road.until_landing()
+        for number in range(trials):
+            step(f"{number + 1} of {trials}")
+            time.sleep(chance.uniform(0.0, 1.0))
+            road.kill("lander")
+            ended = road.simulator.clock.now()
+            road.start_lander()
+            result.again_s.append(road.until_sampling(ended))
+            result.landing_s.append(road.until_landing())
+            result.trials += 1
+        road.empty_the_spool()
+        return result.close(road)
+
+
+def offline_day(folder: Path, landing: Path, trials: int, step: Step) -> Result:
+    """The collector drives a simulated car of its own through 24 hours, without a network."""
+    result = Result("24 simulated hours offline")
+    with Road(folder, landing, "edge-offline") as road:
+        road.broker.kill()
+        for number in range(trials):
+            step(f"{number + 1} of {trials}")
+            road.start_collector("--simulate", "day", "--speed", "200", "--seed", str(number))
+            road.wait(lambda: not road.is_running("collector"), "the day did not end", 300)
+            result.trials += 1
+        began = time.monotonic()
+        road.broker.start()
+        road.start_lander()
+        road.empty_the_spool()
+        result.landing_s.append(time.monotonic() - began)
+        return result.close(road)
+
+
+def full_disk(folder: Path, landing: Path, trials: int, step: Step) -> Result:
+    result = Result("disk full")
+    with (
+        small_disk(folder / "disk") as disk,
+        Road(folder, landing, "edge-disk", state_dir=disk / "state") as road,
+    ):
+        road.start_collector()
+        road.until_sampling(0.0)
+        ballast = disk / "ballast"
+        for number in range(trials):
+            step(f"{number + 1} of {trials}")
+            with ballast.open("wb") as file:
+                _fill(file.fileno())
+            time.sleep(6.0)  # samples go on; the oldest of them are dropped, and counted
+            result.again_s.append(road.until_sampling(road.simulator.clock.now()))
+            ballast.unlink()
+            result.again_s.append(road.until_sampling(road.simulator.clock.now()))
+            time.sleep(2.0)
+            result.trials += 1
+        road.start_lander()
+        road.empty_the_spool()
+        return result.close(road)
+
+
+def unplug(folder: Path, landing: Path, trials: int, step: Step) -> Result:
+    result, chance = Result("serial port unplugged"), random.Random(4)
+    with Road(folder, landing, "edge-unplugged") as road:
+        road.start_lander()
+        road.start_collector()
+        road.until_sampling(0.0)
+        for number in range(trials):
+            step(f"{number + 1} of {trials}")
+            away_s = chance.uniform(0.05, 1.5)
+            back = road.simulator.clock.now() + away_s
+            road.simulator.fault(FaultKind.UNPLUG, for_s=away_s)
+            result.again_s.append(road.until_sampling(back))
+            time.sleep(chance.uniform(0.0, 1.0))
+            result.trials += 1
+        road.empty_the_spool()
+        return result.close(road)
+
+
+def control(folder: Path, landing: Path, trials: int, step: Step) -> Result:
+    result = Result("control: rows go at PUBACK", must_lose=True)
+    with Road(folder, landing, "edge-control", collector=UNGUARDED) as road:
+        road.start_lander()
+        road.start_collector()
+        road.until_landing()
+        for number in range(trials):
+            step(f"{number + 1} of {trials}")
+            road.kill("lander")
+            time.sleep(3.0)
+            road.broker.kill()
+            road.broker.start()
+            road.start_lander()
+            road.until_landing()
+            result.trials += 1
+        road.empty_the_spool()
+        return result.close(road)
+
+
+CAMPAIGNS: Final[dict[str, tuple[Campaign, int, int]]] = {
+    "collector": (kill_collector, 200, 4),
+    "broker": (kill_broker, 50, 2),
+    "lander": (kill_lander, 50, 4),
+    "offline": (offline_day, 1, 1),
+    "disk": (full_disk, 5, 1),
+    "unplug": (unplug, 50, 3),
+    "control": (control, 3, 1),
+}
+"""Name: campaign, trials, trials of the quick form."""
+
+
+def run(names: list[str], landing: Path, folder: Path, *, is_quick: bool, console: Console) -> Iterator[Result]:
+    """Run campaigns one after the other, showing how far they are."""
+    for name in names:
+        campaign, trials, quick = CAMPAIGNS[name]
+        with console.status(name) as status:
+            began = time.monotonic()
+            result = campaign(
+                folder / name,
+                landing,
+                quick if is_quick else trials,
+                lambda text, name=name: status.update(f"{name}: {text}"),  # type: ignore[misc]
+            )
+        console.print(f"{result.campaign}: {result.trials} trials in {time.monotonic() - began:.0f} s")
+        yield result
+
+
+def twice_in_silver(landing: Path, lake: Path) -> int:
+    """Ingest what landed by the product's own command; how many samples and events are there twice."""
+    environment = {
+        **os.environ,
+        "SMARTDRIVE_LAKE_URL": str(lake),
+        "SMARTDRIVE_LANDING_URL": str(landing),
+        "DAGSTER_HOME": str(lake.parent / "dagster"),
+    }
+    (lake.parent / "dagster").mkdir(exist_ok=True)
+    program = str(Path(sys.executable).with_name("smartdrive"))
+    done = subprocess.run(
+        [program, "process"], env=environment, cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise RuntimeError(f"smartdrive process failed: {done.stderr[-2000:]}")
+    return sum(repeated(Lakehouse(str(lake))).values())
+
+
+def table_of(results: list[Result], twice: int) -> Table:
+    table = Table(title="The edge under faults")
+    for column in ("campaign", "trials", "messages", "lost", "dropped", "reissued", "again", "landing", ""):
+        table.add_column(column, justify="left" if column in {"campaign", ""} else "right")
+    for result in results:
+        table.add_row(
+            result.campaign,
+            str(result.trials),
+            f"{result.messages:,}",
+            f"{result.lost:,}",
+            f"{result.dropped:,}",
+            str(result.reissued),
+            f"{max(result.again_s):.1f} s" if result.again_s else "",
+            f"{max(result.landing_s):.1f} s" if result.landing_s else "",
+            "holds"
+            if result.is_good and not result.must_lose
+            else "loses, as it has to"
+            if result.is_good
+            else "FAILS",
+        )
+    table.caption = (
+        "Lost: neither landed nor counted as dropped. Again: longest time from a fault's end to the next sample; "
+        f"landing: to the next object. Twice in Silver: {twice}. {datetime.now(UTC):%Y-%m-%d}, "
+        f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}."
+    )
+    return table
+
+
+def _fill(descriptor: int) -> None:
+    block = b"\0" * 65_536
+    try:
+        while os.write(descriptor, block):
+            pass
+    except OSError:  # full
+        return
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description="Kill, starve and unplug the road from the car to landing; count what is lost.",
+        epilog="Example: python -m tests.faults.edge_faults --quick collector control",
+    )
+    parser.add_argument("--quick", action="store_true", help="a few trials of each, in about two minutes")
+    parser.add_argument("campaign", nargs="*", help=f"of {', '.join(CAMPAIGNS)}; by default all")
+    given = parser.parse_args()
+    unknown = set(given.campaign) - CAMPAIGNS.keys()
+    if unknown:
+        parser.error(f"no campaign {', '.join(sorted(unknown))}; there are {', '.join(CAMPAIGNS)}")
+    console = Console()
+    with tempfile.TemporaryDirectory(prefix="smartdrive-faults-") as directory:
+        folder = Path(directory)
+        landing = folder / "landing"
+        names = given.campaign or list(CAMPAIGNS)
+        results = list(run(names, landing, folder, is_quick=given.quick, console=console))
+        twice = twice_in_silver(landing, folder / "lake")
+    console.print(table_of(results, twice))
+    return 0 if all(result.is_good for result in results) and not twice else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
