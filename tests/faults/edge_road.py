@@ -47,11 +47,10 @@ class TrialError(Exception):
 
 
 class Road:
-    """Car, collector, broker, lander. A context manager; `device_id` keeps campaigns apart in one landing zone.
+    """Car, collector, broker, lander; a context manager.
 
     Args:
-        folder: for everything but landing.
-        landing: shared by campaigns.
+        folder: for everything.
         device_id: of the collector.
         state_dir: of the collector; by default in `folder`.
         collector: how the collector is started.
@@ -60,7 +59,6 @@ class Road:
     def __init__(
         self,
         folder: Path,
-        landing: Path,
         device_id: str,
         *,
         state_dir: Path | None = None,
@@ -68,7 +66,7 @@ class Road:
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
-        self.landing = landing
+        self.landing = folder / "landing"
         self.device_id = device_id
         self.state_dir = state_dir or folder / "state"
         self.broker = Mosquitto(folder, landers=("lander-1",))
@@ -131,7 +129,7 @@ class Road:
         return self.asked_since(since_s)[0] - since_s
 
     def until_landing(self, within_s: float = 90.0) -> float:
-        """Seconds until something more of this device has landed."""
+        """Seconds until something more has landed."""
         before, began = self.landed_objects(), time.monotonic()
         self.wait(lambda: self.landed_objects() > before, "nothing more landed", within_s)
         return time.monotonic() - began
@@ -166,16 +164,15 @@ class Road:
         return int(self._ask("SELECT coalesce(sum(count), 0) FROM drops"))
 
     def landed(self) -> dict[Identity, set[str]]:
-        """What of this device has landed: each identity with the digests of its contents."""
+        """What has landed: each identity with the digests of its contents."""
         found: dict[Identity, set[str]] = defaultdict(set)
         store = LandingStore(str(self.landing))
         for entry in store.list().objects:
             for line in read_lines(store, entry):
                 payload = line.payload or b""
                 message = json.loads(payload)
-                if message["device_id"] == self.device_id:
-                    identity = (message["device_id"], message["boot_id"], message["seq"])
-                    found[identity].add(sha256(payload).hexdigest())
+                identity = (message["device_id"], message["boot_id"], message["seq"])
+                found[identity].add(sha256(payload).hexdigest())
         return found
 
     def landed_objects(self) -> int:
