@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -15,7 +15,10 @@ from smartdrive_dagster.settings import SecretMissingError, Settings
 from smartdrive_dagster.up import command as up_command
 
 if TYPE_CHECKING:
+    from smartdrive_dagster.lake.lakehouse import Lakehouse
     from smartdrive_dagster.lake.query import Format
+
+_DEMO = Path(".smartdrive/demo")
 
 app = typer.Typer(
     name="smartdrive",
@@ -33,12 +36,17 @@ app = typer.Typer(
 def demo(
     cars: Annotated[int, typer.Option(min=1, max=50, help="How many cars drive")] = 5,
     days: Annotated[int, typer.Option(min=1, max=60, help="How many days they drive")] = 6,
+    road: Annotated[
+        int,
+        typer.Option(min=0, max=4, help="Simulated cars that drive a day down the whole road: broker to lander"),
+    ] = 2,
 ) -> None:
-    """Land a small synthetic fleet's messages, run the Dagster jobs, and show what came out."""
+    """Drive simulated cars down the whole road, land a synthetic fleet, run Dagster's jobs, show what came out."""
     from smartdrive_dagster.demo import land_fleet
     from smartdrive_dagster.domain.identity import vehicle_id
     from smartdrive_dagster.lake.lakehouse import Lakehouse
     from smartdrive_dagster.landing.store import LandingStore
+    from smartdrive_dagster.road import Driven, Stage, drive
     from smartdrive_dagster.screens import (
         console,
         show_balances,
@@ -55,7 +63,16 @@ def demo(
     settings = Settings()
     secret = settings.lake_secret()
     store, lakehouse = LandingStore(settings.landing_url), Lakehouse(settings.lake_url)
+    driven = Driven(datetime.now(UTC).date(), (), is_new=False)
     with _progress() as bars:
+        if road:
+            stages = bars.add_task("Road", total=24)
+
+            def show_stage(stage: Stage) -> None:
+                bars.update(stages, description=stage.text, completed=round(24 * stage.done))
+
+            driven = drive(_DEMO, settings.landing_url, cars=road, now=datetime.now(UTC), on_stage=show_stage)
+            bars.update(stages, description="Road: simulated hours", completed=24)
         task = bars.add_task("Landing messages", total=None)
         landed = land_fleet(
             store,
@@ -68,6 +85,7 @@ def demo(
         checks = _check_tables(settings, bars)
     found = status(lakehouse, store, now=datetime.now(UTC))
     names = {vehicle_id(car.vin, secret): car.nickname for car in landed.truth.cars}
+    names |= _vehicles_of(lakehouse, driven.devices)
     out = console()
     out.print(show_balances(found.balances))
     out.print(show_quarantine(found.quarantine_reasons))
@@ -269,6 +287,7 @@ _TOLD = {
     "NoCredentialsError",
     "OptionError",
     "PreflightError",
+    "RoadError",
     "ProcessingError",
     "QueryError",
     "StateError",
@@ -293,6 +312,16 @@ def _progress() -> Iterator[Any]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console(error=True)) as bars:
         yield bars
+
+
+def _vehicles_of(lakehouse: "Lakehouse", devices: Sequence[str]) -> dict[str, str]:
+    """The vehicles that some devices sent samples of, each with the device's name."""
+    import polars as pl
+
+    from smartdrive_dagster.tables import silver
+
+    sent = lakehouse.scan(silver.TELEMETRY).filter(pl.col("device_id").is_in(devices))
+    return dict(sent.select("vehicle_id", "device_id").unique().collect().iter_rows())
 
 
 def _check_tables(settings: Settings, bars: Any) -> dict[str, bool]:

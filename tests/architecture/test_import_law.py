@@ -30,8 +30,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "defs": READING,
     "definitions": {"defs", "settings", "tables"},
     "up": {"settings", "landing"},
+    "road": {"up"},
     **{
-        name: READING | COMMANDS | {"defs", "fleet", "up"}
+        name: READING | COMMANDS | {"defs", "fleet", "road", "up"}
         for name in ("cli", "demo", "processing", "status", "screens")
     },
     "__init__": {"lake", "settings", "tables"},  # connect()

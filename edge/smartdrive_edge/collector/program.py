@@ -21,6 +21,7 @@ from smartdrive_edge.spool import Spool
 from smartdrive_edge.status_file import BrokerStatus
 
 STATUS_EVERY_S: Final = 5.0
+SIMULATED_STATUS_EVERY_S: Final = 1.0
 _LAST_WORDS_S: Final = 3.0
 _DRAIN_S: Final = 30.0
 _log: Final = logging.getLogger(__name__)
@@ -28,7 +29,7 @@ _log: Final = logging.getLogger(__name__)
 
 def collect(
     config: Config, clock: Clock, line: IgnitionLine | None, stop: threading.Event, *, is_simulated: bool = False
-) -> None:
+) -> int:
     """Collect until `stop` is set; then keep what is under way, and send what can be sent quickly.
 
     Args:
@@ -38,6 +39,9 @@ def collect(
         stop: ends it.
         is_simulated: the clock is a scenario's, which begins anew with every process; at the end the spool is
             given half a minute to empty itself.
+
+    Returns:
+        How many messages stay in the spool.
 
     Raises:
         SpoolInUseError: another collector runs.
@@ -59,6 +63,7 @@ def collect(
     is_over = threading.Event()
     thread = threading.Thread(target=publisher.run, args=(is_over,), name="publisher", daemon=True)
     beat = _Beat(config, publisher, thread, service)
+    beat.every_s = SIMULATED_STATUS_EVERY_S if is_simulated else STATUS_EVERY_S
     collector = Collector(config, spool, publisher, clock, line=line, beat=beat)
     beat.collector = collector
     thread.start()
@@ -71,9 +76,11 @@ def collect(
         _drain(spool, publisher, _DRAIN_S if is_simulated else _LAST_WORDS_S)
         is_over.set()
         thread.join(_LAST_WORDS_S)
-        _log.info("stopped; %d messages stay in the spool", spool.health().messages)
+        left = spool.health().messages
+        _log.info("stopped; %d messages stay in the spool", left)
         spool.close()
         config.status_path.unlink(missing_ok=True)
+    return left
 
 
 def publisher_of(config: Config, spool: Spool) -> Publisher:
@@ -95,6 +102,7 @@ class _Beat:
     """What is done about once a second while the collector is well."""
 
     collector: Collector | None = None
+    every_s = STATUS_EVERY_S
 
     def __init__(self, config: Config, publisher: Publisher, thread: threading.Thread, service: Service) -> None:
         self._config = config
@@ -112,7 +120,7 @@ class _Beat:
         if not self._thread.is_alive():
             raise RuntimeError("the publisher has ended: see the log above")
         self._service.alive()
-        if self.collector is None or time.monotonic() < self._written_at + STATUS_EVERY_S:
+        if self.collector is None or time.monotonic() < self._written_at + self.every_s:
             return
         self._written_at = time.monotonic()
         out = self._publisher.connectivity

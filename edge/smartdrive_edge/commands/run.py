@@ -73,7 +73,12 @@ def run(
             line = stack.enter_context(
                 GpioLine(ignition.gpio_chip, ignition.gpio_line, is_active_low=ignition.is_active_low)
             )
-        collect(settings, clock, line, stop, is_simulated=scenario is not None)
+        left = collect(settings, clock, line, stop, is_simulated=scenario is not None)
+    if left and scenario is not None:
+        typer.echo(
+            f"smartdrive-edge: {left} messages stay in {settings.spool_path}: no lander took them", err=True
+        )
+        raise typer.Exit(1)
 
 
 def _simulation(

@@ -225,6 +225,7 @@ def _day(chance: random.Random) -> Scenario:
         *_blocks(chance, 3),
         _to(96, 24),
         _to(96, chance.uniform(120, 240)),
+        _to(0, 20),
     )
     back = (*_start(chance.uniform(0.7, 1.0)), *_blocks(chance, 5))
     first_s, between_s = chance.uniform(7, 7.5) * 3600.0, chance.uniform(8, 9) * 3600.0
@@ -238,6 +239,7 @@ def _day(chance: random.Random) -> Scenario:
         battery=Battery(soc_pct=chance.uniform(78, 96)),
         fuel_level_pct=chance.uniform(30, 80),
         odometer_km=chance.uniform(20_000, 120_000),
+        vin="XSMZZZDRVEX000001",
     )
 
 
