@@ -8,6 +8,8 @@ import typer
 
 from smartdrive_edge.commands import broker, calibrate, certs, doctor, run, simulate, status
 
+_TOLD = {"SpoolInUseError"}  # by name: importing the class would cost every command its import
+
 app = typer.Typer(
     name="smartdrive-edge",
     help="The collector that runs beside the car.",
@@ -36,6 +38,8 @@ def main() -> None:
     """Run the command line; what a user can mend is said in one line, without a traceback."""
     try:
         app()
-    except OSError as error:
+    except Exception as error:
+        if not isinstance(error, OSError) and type(error).__name__ not in _TOLD:
+            raise
         typer.echo(f"smartdrive-edge: {error}", err=True)
         sys.exit(2)
