@@ -336,7 +336,7 @@ def main() -> int:
     unknown = set(given.campaign) - CAMPAIGNS.keys()
     if unknown:
         parser.error(f"no campaign {', '.join(sorted(unknown))}; there are {', '.join(CAMPAIGNS)}")
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 140)
     with tempfile.TemporaryDirectory(prefix="smartdrive-faults-") as directory:
         folder = Path(directory)
         names = given.campaign or list(CAMPAIGNS)
