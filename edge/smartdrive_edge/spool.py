@@ -156,9 +156,10 @@ class Spool:
             return str(rows[0][0]) if rows else None
 
     def count_drops(self, kind: Kind, number: int) -> None:
-        """Count messages that never got as far as the spool."""
+        """Count what never got as far as a message in the spool."""
         with self._mutex:
             self._file.uncounted[kind] += number
+            self._file.write(lambda: None)  # each write begins by writing these down
 
     def stamp(self, offset_ms: int) -> int:
         """The clock is synced: stamp what waits, and everything from now on.

@@ -10,7 +10,7 @@ from typing import Final
 from smartdrive_edge.collector.known_car import KnownCar
 from smartdrive_edge.collector.samples import Recorder, Values
 from smartdrive_edge.messages import EventType, Kind, Message, MessageError, Phase, event
-from smartdrive_edge.policy import State, from_json, to_json
+from smartdrive_edge.policy import RESTING, State, from_json, to_json
 from smartdrive_edge.spool import Spool
 
 AWAY_S: Final = 60.0
@@ -23,8 +23,9 @@ class Journal:
     """Keeps what comes from the car.
 
     A dongle moves from car to car. When it was away for a minute, what it says is therefore held back until the
-    car has told its VIN, or until it rests, when the remembered VIN will do: one resting voltage says little, and
-    the alarm of an empty battery must not wait. A loose plug, or a collector that was killed, is no such doubt.
+    car has told its VIN. While the car rests the remembered VIN will do: one resting voltage says little, and the
+    alarm of an empty battery must not wait; the next start is in doubt again. A loose plug, or a collector that
+    was killed, is no such doubt.
 
     Args:
         spool: where to.
@@ -41,6 +42,8 @@ class Journal:
         self._recorder = Recorder(batch_s=batch_s)
         self._configured_vin = configured_vin
         self._is_confirmed = False
+        self._is_taken_for_granted = False
+        self._is_resting = False
         self._events: deque[tuple[EventType, int, Mapping[str, object]]] = deque()
         self._facts: dict[str, str] = {}
         self._files_set_aside = len(spool.set_aside)
@@ -59,7 +62,7 @@ class Journal:
     @property
     def vin(self) -> str | None:
         """The vehicle that samples are given to now; None while that is in doubt."""
-        return self._remembered if self._is_confirmed else None
+        return self._remembered if self._is_confirmed or self._is_taken_for_granted else None
 
     @property
     def knows_vin(self) -> bool:
@@ -68,7 +71,7 @@ class Journal:
 
     @property
     def is_confirmed(self) -> bool:
-        """Whether the car has told its VIN since the adapter was opened."""
+        """Whether the car has told its VIN since the adapter was away, or was asked often enough."""
         return self._is_confirmed
 
     def doubt(self, now: float) -> None:
@@ -79,24 +82,24 @@ class Journal:
         """
         boot, _, heard_at = (self._spool.fact("heard") or "").rpartition(" ")
         if boot == self._spool.machine_boot and 0.0 <= now - float(heard_at) < AWAY_S:
-            self.trust()
+            self._is_confirmed = self._remembered is not None
+            self._attribute()
             return
         self._keep(self._recorder.flush())
-        self._is_confirmed = False
+        self._is_confirmed = self._is_taken_for_granted = False
         self._attribute()
 
     def trust(self) -> None:
-        """Take the remembered VIN for the car's, where there is one."""
+        """Take the remembered VIN for the car's, where there is one: a resting car's until it is used again."""
         if not self._is_confirmed and self._remembered is not None:
-            self._is_confirmed = True
+            self._is_taken_for_granted = self._is_resting
+            self._is_confirmed = not self._is_resting
             self._attribute()
 
     def meet(self, known: KnownCar) -> None:
         """A car was found. Where it told its VIN, or the configuration has one, samples go out under that."""
         if self.known.vin is not None and known.vin is not None and self.known.vin != known.vin:
             _log.warning("the adapter is in another car now: what waits goes out under its VIN")
-            if self._is_confirmed:  # what is in the batch was the former car's
-                self._keep(self._recorder.attribute(None))
         if known.vin is None and self._configured_vin is None:
             # Found, but it does not tell: what another discovery heard of it still holds.
             known = KnownCar(known.car, self.known.vin)
@@ -111,6 +114,10 @@ class Journal:
     def enter(self, phase: Phase) -> None:
         """The policy entered a phase."""
         self._keep(self._recorder.enter(phase))
+        self._is_resting = phase in RESTING
+        if self._is_taken_for_granted and not self._is_resting:
+            self._is_taken_for_granted = False
+            self._attribute()
 
     def sample(self, phase: Phase, at: float, values: Values) -> None:
         """Take what one answer brought; `at` in monotonic seconds."""
@@ -142,6 +149,8 @@ class Journal:
         """Keep all there is. At an orderly end the remembered VIN is better than losing what waits for one."""
         self.trust()
         self._keep(self._recorder.flush())
+        for kind, number in self._recorder.abandon().items():
+            self._spool.count_drops(kind, number)
 
     @property
     def _remembered(self) -> str | None:
@@ -157,22 +166,30 @@ class Journal:
         if vin is not None:
             ready = [event(vin, event_type, t_ms, detail) for event_type, t_ms, detail in self._events]
         facts = self._facts if vin is not None or not self._events else {}
-        if messages and vin is not None:
+        if messages and self._is_confirmed:
             facts["heard"] = f"{self._spool.machine_boot} {self._heard_at:.1f}"
         if ready:
             self._events.clear()
         if not ready and not messages and not facts:
             return
-        try:
-            self._spool.commit([*ready, *messages], dict(facts))
-        except MessageError as error:
-            _log.error("a message breaks the contract and is lost: %s", error)
-            for message in (*ready, *messages):
-                self._spool.count_drops(message.kind, 1)
+        self._commit([*ready, *messages], dict(facts))
         if facts:
             self._policy = facts.get("policy", self._policy)
             facts.clear()
         self._survive_damage()
+
+    def _commit(self, messages: Sequence[Message], facts: Mapping[str, str]) -> None:
+        try:
+            self._spool.commit(messages, facts)
+        except MessageError as error:
+            # One that cannot be sent must not take the others with it; the facts stay behind their events.
+            for message in messages if len(messages) > 1 else ():
+                self._commit([message], {})
+            if len(messages) == 1:
+                _log.error("a message breaks the contract and is lost: %s", error)
+                self._spool.count_drops(messages[0].kind, 1)
+            if facts:
+                self._spool.commit([], facts)
 
     def _survive_damage(self) -> None:
         """A spool that was set aside took what is remembered with it: tell the fresh one."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -108,6 +108,11 @@ class Recorder:
     def flush(self) -> list[Message]:
         """Everything; rows that wait for a VIN stay."""
         return self._settle() + self._flush_batch()
+
+    def abandon(self) -> Counter[Kind]:
+        """Give up the rows that wait for a VIN, at the end; how many there were, by kind."""
+        waiting, self._waiting = self._waiting, deque()
+        return Counter(KIND_OF_PHASE[row.phase] for row in waiting)
 
     def _settle(self) -> list[Message]:
         """What is held back goes on its way, as rows of the phase that it belongs to."""

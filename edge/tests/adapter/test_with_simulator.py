@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from smartdrive_edge.adapter import requests
 from smartdrive_edge.adapter.answers import Answer, Failure, NoAnswer
-from smartdrive_edge.adapter.crank import Capture, CrankRecorder, estimate
 from smartdrive_edge.adapter.decode import decode_codes, decode_values
 from smartdrive_edge.adapter.discovery import Car, Discovery, discover
 from smartdrive_edge.adapter.requests import current
@@ -187,7 +187,7 @@ def test_speed_and_rpm_reach_one_hertz_beside_all_that_the_car_supports(
         car = car_of(discover(transport))
         names = [BY_PID[pid].name for pid in sorted(car.supported & BY_PID.keys())]
         rotation = Rotation([*map(Wanted, names), Wanted("ELM_VOLTAGE")], is_can=shared)
-        asked, began = 0, time.monotonic()
+        asked, began, counts = 0, time.monotonic(), Counter[str]()
         while (now := time.monotonic()) < began + 6.0:
             request = rotation.next_request(now)
             if request is None:
@@ -202,30 +202,7 @@ def test_speed_and_rpm_reach_one_hertz_beside_all_that_the_car_supports(
                 values = decode_values(outcome.lines, request.pids, car.dialect, car.engine)
                 answered = {name for name, value in values.items() if value is not None}
             rotation.record(request, outcome.asked_at, outcome.ended_at, answered)
-        rates = rotation.rates_hz(time.monotonic())
-        assert all(rates[name] * 10 >= 6 for name in FAST), rates
-        assert all(rate > 0 for rate in rates.values()) or not shared
-        assert shared or asked / 6.0 >= min(at_least, len(rates) / 6.0)
-
-
-@pytest.mark.parametrize(("scenario", "latency"), [("winter-start", "8/25"), ("weak-battery", "30/90")])
-def test_a_start_is_captured_by_reading_the_voltage_as_fast_as_it_comes(scenario: str, latency: str) -> None:
-    with Simulator(scenario, latency=latency) as simulator, Transport(simulator.port) as transport:
-        truth = simulator.car.cranks[0]
-        simulator.clock.skip(truth.at_s - 3.5)
-        recorder = CrankRecorder(before_s=2.5, after_s=2.0)
-        assert isinstance(transport.query(requests.VOLTAGE), Answer)
-        capture: Capture | None = None
-        while capture is None and simulator.clock.now() < truth.at_s + 5.0:
-            outcome = transport.query(requests.VOLTAGE)
-            assert isinstance(outcome, Answer)
-            volts = parse_voltage(outcome.lines[0])
-            assert volts is not None
-            capture = recorder.feed(outcome.ended_at, volts)
-        assert capture is not None
-        assert capture.rate_hz > 20
-        found = estimate(capture.samples)
-        assert found is not None
-        assert found.is_conclusive
-        assert found.plateau_v == pytest.approx(truth.plateau_v, abs=0.15)
-        assert found.inrush_min_v == pytest.approx(truth.inrush_v, abs=0.6)
+            counts.update(answered)
+        assert all(counts[name] >= 6 for name in FAST), counts
+        assert all(counts[name] for name in names) or not shared
+        assert shared or asked / 6.0 >= min(at_least, len(names) / 6.0)
