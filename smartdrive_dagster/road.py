@@ -6,20 +6,25 @@ the car and its adapter are simulated, and time passes fast.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from datetime import time as time_of_day
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
+from smartdrive_dagster.landing.store import LandingStore
 from smartdrive_dagster.up.preflight import require_edge
 from smartdrive_dagster.up.programs import script
 
@@ -29,6 +34,7 @@ _DAY_S: Final = 86_400.0
 _STARTED_WITHIN_S: Final = 30.0
 _ENDED_WITHIN_S: Final = 300.0
 _LANDER: Final = "lander"
+_OF_THE_FLEET: Final = re.compile(r"/demo-\d{8}-")
 
 
 class RoadError(RuntimeError):
@@ -88,21 +94,58 @@ def drive(
         PreflightError: the edge's command is not installed.
     """
     edge = require_edge()
-    memory = directory / "road.json"
-    earlier = json.loads(memory.read_text()) if memory.exists() else {}
-    if earlier.get("is_done"):
-        return Driven(date.fromisoformat(earlier["day"]), tuple(earlier["devices"]), is_new=False)
-    day = (now - timedelta(days=1)).date()
-    if "day" in earlier:
-        day = min(day, date.fromisoformat(earlier["day"]) - timedelta(days=1))
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    devices = [f"demo-car-{number + 1}" for number in range(cars)]
-    told = {"day": day.isoformat(), "devices": devices}
-    memory.write_text(json.dumps(told))
     with ExitStack() as stack:
-        _Road(edge, directory, landing_url, stack, on_stage).drive(day, devices)
-    memory.write_text(json.dumps({**told, "is_done": True}))
-    return Driven(day, tuple(devices), is_new=True)
+        lock = stack.enter_context((directory / ".lock").open("w"))
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise RoadError(f"another demo drives in {directory} now: wait for its end") from error
+        earlier = _remembered(directory)
+        if earlier is not None and earlier.is_done and earlier.landing == landing_url and _has_landed(landing_url):
+            if len(earlier.devices) != cars:
+                raise RoadError(
+                    f"a demo with --road {len(earlier.devices)} lies here: run it with the same option, or begin "
+                    "anew with `make clean`"
+                )
+            return Driven(earlier.day, earlier.devices, is_new=False)
+        day = (now - timedelta(days=1)).date()
+        if earlier is not None:
+            day = min(day, earlier.day - timedelta(days=1))
+        drive = _Drive(day, tuple(f"demo-car-{number + 1}" for number in range(cars)), landing_url)
+        _remember(directory, drive)
+        _Road(edge, directory, landing_url, stack, on_stage).drive(day, list(drive.devices))
+        _remember(directory, replace(drive, is_done=True))
+        return Driven(day, drive.devices, is_new=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Drive:
+    """What is remembered of the last drive: where it went, and whether it got there."""
+
+    day: date
+    devices: tuple[str, ...]
+    landing: str
+    is_done: bool = False
+
+
+def _remembered(directory: Path) -> _Drive | None:
+    """The last drive; None where none is known, or where its memory is damaged."""
+    try:
+        return msgspec.json.decode((directory / "road.json").read_bytes(), type=_Drive)
+    except (FileNotFoundError, msgspec.MsgspecError):
+        return None
+
+
+def _remember(directory: Path, drive: _Drive) -> None:
+    fresh = directory / ".road.json"
+    fresh.write_bytes(msgspec.json.encode(drive))
+    fresh.replace(directory / "road.json")
+
+
+def _has_landed(landing_url: str) -> bool:
+    """Whether the landing zone still holds what a lander wrote."""
+    return any(not _OF_THE_FLEET.search(entry.key) for entry in LandingStore(landing_url).list().objects)
 
 
 class _Road:

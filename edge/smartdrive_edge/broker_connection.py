@@ -27,6 +27,8 @@ _CONNECT_TIMEOUT_S: Final = 10.0
 _CLOSE_TIMEOUT_S: Final = 2.0
 _KEEPALIVE_S: Final = 30
 _SESSION_S: Final = 7 * 86_400
+_PACKET_NUMBERS: Final = 65_535
+_LARGEST_PACKET_BYTES: Final = 262_144  # an ack of a lander's largest object, a thousand digests, takes 70 KB
 _ALPN_LENGTH: Final = 255
 _log: Final = logging.getLogger(__name__)
 _Item = TypeVar("_Item")
@@ -103,6 +105,9 @@ class BrokerConnection:
         protocol: MQTT 5 or 3.1.1.
         wake: set on every PUBACK, ack and loss of the connection.
 
+    Attributes:
+        receive_maximum: how many messages the broker takes at a time without having answered for them.
+
     Raises:
         BrokerUnavailableError: refused, unreachable, or not answering.
     """
@@ -117,6 +122,8 @@ class BrokerConnection:
         self._lost = threading.Event()
         self._refusal: str | None = None
         self._wrong_protocol = False
+        self._has_warned = False
+        self.receive_maximum = _PACKET_NUMBERS
         self._ack_topic = f"vehicle/{device_id}/ack"
         self._client = _client(device_id, protocol)
         self._client.on_connect = self._on_connect
@@ -161,10 +168,11 @@ class BrokerConnection:
         if protocol == MQTTProtocolVersion.MQTTv5:
             properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
             properties.SessionExpiryInterval = _SESSION_S
+            properties.MaximumPacketSize = _LARGEST_PACKET_BYTES
             options = {"clean_start": False, "properties": properties}
         try:
             self._client.connect(broker.host, broker.port, _KEEPALIVE_S, **options)
-        except OSError as error:  # ssl.SSLError is one
+        except (OSError, ValueError) as error:  # ssl.SSLError is one; a host that is no name of the DNS the other
             raise BrokerUnavailableError(f"{broker.host}:{broker.port}: {error}") from error
         self._client.loop_start()
         if not self._answered.wait(_CONNECT_TIMEOUT_S) or self._refusal is not None:
@@ -174,8 +182,9 @@ class BrokerConnection:
             raise BrokerUnavailableError(f"{broker.host}:{broker.port}: {reason}", may_be_protocol=wrong_protocol)
 
     def _on_connect(
-        self, client: Client, _data: Any, _flags: ConnectFlags, reason: ReasonCode, _properties: Properties | None
+        self, client: Client, _data: Any, _flags: ConnectFlags, reason: ReasonCode, properties: Properties | None
     ) -> None:
+        self.receive_maximum = getattr(properties, "ReceiveMaximum", _PACKET_NUMBERS)
         if reason.is_failure:
             self._wrong_protocol = "protocol" in str(reason).lower()
             self._refusal = str(reason)
@@ -209,7 +218,9 @@ class BrokerConnection:
         try:
             self._digests.put(_digests_of(message.payload))
         except (ValueError, RecursionError) as error:
-            _log.warning("an ack that is not of ack.v1 was ignored: %s", type(error).__name__)
+            if not self._has_warned:  # once: an ack that is wrong seldom comes alone
+                _log.warning("acks that are not of ack.v1 are ignored: %s", type(error).__name__)
+            self._has_warned = True
         self._wake.set()
 
 

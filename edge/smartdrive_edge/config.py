@@ -6,11 +6,20 @@ Read once at the edge of the program and passed on as values. `edge/docs/configu
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -26,6 +35,7 @@ PLACES: Final = (Path("smartdrive-edge.toml"), Path("/etc/smartdrive-edge/config
 """Where the configuration is looked for, in this order, when no file is named."""
 
 _PREFIX: Final = "SMARTDRIVE_EDGE_"
+_SOCKET: Final = re.compile(r"socket://[^/:]+:\d{1,5}(?:/.*)?|socket://\[[^]]+\]:\d{1,5}(?:/.*)?")
 
 
 class ConfigError(ValueError):
@@ -49,6 +59,13 @@ class AdapterConfig(_Section):
     """Added to each reading of the adapter's voltmeter, V; `smartdrive-edge calibrate` finds it."""
     voltage_scale: float = Field(default=1.0, ge=0.8, le=1.25)
     """Each reading is multiplied by this before the offset is added."""
+
+    @field_validator("port")
+    @classmethod
+    def _names_a_port(cls, port: str) -> str:
+        if port.startswith("socket://") and not _SOCKET.fullmatch(port):
+            raise ValueError("a socket is written socket://HOST:PORT, such as socket://192.168.0.10:35000")
+        return port
 
 
 class IgnitionConfig(_Section):
@@ -84,16 +101,27 @@ class BrokerSection(_Section):
     """PEM file of this device's certificate."""
     key: Path | None = None
     """PEM file of its key."""
-    alpn: tuple[str, ...] = ()
+    alpn: tuple[Annotated[str, Field(pattern="^[!-~]{1,255}$")], ...] = ()
     """Protocols to offer in the TLS handshake: `["x-amzn-mqtt-ca"]` for AWS IoT Core on port 443."""
     is_insecure: bool = False
     """Send in the clear. For a bench on one machine only; warned of at every connection."""
     has_lander: bool = True
     """Whether a lander answers with `ack.v1`. Where none does (AWS IoT Core), rows go 24 h after their PUBACK."""
 
+    @field_validator("host")
+    @classmethod
+    def _is_a_name(cls, host: str) -> str:
+        try:
+            host.encode("idna")
+        except UnicodeError as error:
+            raise ValueError(f"no host can have this name: {error}") from error
+        return host
+
     @model_validator(mode="after")
     def _is_whole(self) -> BrokerSection:
         files = (self.authority, self.certificate, self.key)
+        if self.is_insecure and self.alpn:
+            raise ValueError("alpn is a part of TLS, which is_insecure switches off: remove one of them")
         if self.is_insecure and any(files):
             raise ValueError("is_insecure and certificates exclude each other: remove one of them")
         if not self.is_insecure and not all(files):

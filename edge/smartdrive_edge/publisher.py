@@ -108,7 +108,6 @@ class Publisher:
         lander: whether a lander answers with `ack.v1`. Where none does (AWS IoT), rows go a replay window after
             their PUBACK.
         monotonic: seconds; the clock of the spool's samples.
-        wall_ms: UTC epoch milliseconds.
         uploading: whether to send at all, or only the last words of before.
 
     Attributes:
@@ -124,14 +123,12 @@ class Publisher:
         lander: bool = True,
         uploading: bool = True,
         monotonic: Callable[[], float] = time.monotonic,
-        wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self._spool = spool
         self._broker = broker
         self._pace = pace or Pace()
         self._lander = lander
         self._monotonic = monotonic
-        self._wall_ms = wall_ms
         self._throttle = Throttle(self._pace.publishes_per_s)
         self._wake = threading.Event()
         self._protocol = MQTTProtocolVersion.MQTTv5
@@ -208,7 +205,7 @@ class Publisher:
 
     def _note_failure(self, text: str) -> None:
         if text != self.connectivity.last_error:  # once, not with every attempt of a day without a network
-            _log.warning("no broker: %s", text)
+            _log.warning("%s", text)
         self.connectivity = replace(self.connectivity, last_error=text)
 
     def _settle(self, connection: BrokerConnection) -> None:
@@ -216,12 +213,12 @@ class Publisher:
         for mid, is_taken in connection.take_pubacks():
             number, _ = self._in_flight.pop(mid, (None, 0.0))
             if not is_taken:
-                _log.warning("the broker refused a message: is this device allowed to write on its topic?")
+                self._note_failure("the broker refuses messages: is this device allowed to write on its topic?")
             elif number is not None:
                 taken.append(number)
         # A PUBACK is not durability: where a lander speaks, only its ack lets a row go.
         if taken and not self._lander:
-            self._spool.mark_puback(taken, self._wall_ms())
+            self._spool.mark_puback(taken, round(self._monotonic() * 1000))
         digests = [digest for digest in connection.take_digests() if _DIGEST.fullmatch(digest)]
         self._has_sent = self._has_sent or bool(digests or (taken and not self._lander))
         if digests:
@@ -230,11 +227,13 @@ class Publisher:
             _EXPIRE_EVERY_S, self._pace.replay_window_ms / 1000
         ):
             self._expired_at = self._monotonic()
-            self._spool.expire(self._wall_ms(), replay_window_ms=self._pace.replay_window_ms)
+            now_ms = round(self._monotonic() * 1000)
+            self._spool.expire(now_ms, replay_window_ms=self._pace.replay_window_ms)
 
     def _send(self, connection: BrokerConnection) -> None:
         now = self._monotonic()
-        room = min(self._pace.in_flight - len(self._in_flight), self._throttle.allowance(now))
+        in_flight_at_most = min(self._pace.in_flight, connection.receive_maximum)
+        room = min(in_flight_at_most - len(self._in_flight), self._throttle.allowance(now))
         if room <= 0:
             return
         sent: list[int] = []

@@ -239,25 +239,22 @@ class Spool:
         return self._delete("sha256 = ?", keys)
 
     def mark_puback(self, numbers: Sequence[int], at_ms: int) -> None:
-        """Where no lander speaks: note when the broker took rows, UTC epoch ms; they are not sent again.
-
-        Ignored until the clock is synced: a replay window counted from 1970 would be over at once.
-        """
+        """Where no lander speaks: note when the broker took rows, monotonic ms; they are not sent again."""
         update = "UPDATE deliveries SET due_ms = NULL, puback_ms = ? WHERE message_id = ?"
         rows = [(at_ms, number) for number in numbers]
         with self._mutex:
-            if self._offset_ms is not None:
-                self._file.write(lambda: self._file.executemany(update, rows))
+            self._file.write(lambda: self._file.executemany(update, rows))
 
     def expire(self, now_ms: int, *, replay_window_ms: int = DAY_MS) -> int:
         """Where no lander speaks: delete rows that the broker took a replay window ago; the number of them.
 
         Args:
-            now_ms: UTC epoch milliseconds.
+            now_ms: monotonic milliseconds: a wall clock that is put right must not end the window. After a start
+                of the machine the window begins anew.
             replay_window_ms: how long an upstream dead-letter queue can still ask for a row, by design 24 h.
         """
         which = "id IN (SELECT message_id FROM deliveries WHERE puback_ms <= ?)"
-        return 0 if self._offset_ms is None else self._delete(which, [(now_ms - replay_window_ms,)])
+        return self._delete(which, [(now_ms - replay_window_ms,)])
 
     def health(self) -> Health:
         """What the spool holds and has lost."""
@@ -283,6 +280,7 @@ class Spool:
             before = file.execute("SELECT value FROM facts WHERE name = 'machine_boot'").fetchone()
             if before is not None and before[0] != self.machine_boot:  # due times were on that boot's clock
                 file.execute("UPDATE deliveries SET due_ms = 0, attempts = 0 WHERE due_ms IS NOT NULL")
+                file.execute("UPDATE deliveries SET puback_ms = 0 WHERE puback_ms IS NOT NULL")
             file.execute(f"{_SET_FACT} excluded.value", ("machine_boot", self.machine_boot))
 
         file.write(begin)

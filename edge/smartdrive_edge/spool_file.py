@@ -104,6 +104,7 @@ class SpoolFile:
                     self.uncounted.clear()
                     self._is_failing = False
                     self._keep_reserve()
+                    self._survive_deletion()
                     return result
         except sqlite3.Error as error:
             self._survive(error)
@@ -138,9 +139,10 @@ class SpoolFile:
             self._database = connect(self._path)
         except sqlite3.DatabaseError as error:
             if not is_damage(error):
-                raise
+                raise OSError(f"the spool {self._path} cannot be used: {error}; is it this user's?") from error
             self._put_aside(error)
             self._database = connect(self._path)
+        self._inode = self._path.stat().st_ino
         self._begin(self)
 
     def _keep_reserve(self) -> None:
@@ -171,6 +173,22 @@ class SpoolFile:
         with contextlib.suppress(sqlite3.Error):
             self._database.close()
         self._put_aside(error)
+        self._open()
+
+    def _survive_deletion(self) -> None:
+        """A file that somebody deleted lives on while it is open: what is in it is written where it belongs."""
+        try:
+            if self._path.stat().st_ino == self._inode:
+                return
+        except FileNotFoundError:
+            pass
+        _log.error("the spool %s was deleted or replaced while in use: it is written anew", self._path)
+        self._lock.close()
+        self._lock = lock(self._path)
+        for suffix in ("", "-wal", "-shm"):
+            Path(f"{self._path}{suffix}").unlink(missing_ok=True)
+        self._database.execute("VACUUM INTO ?", (str(self._path),))
+        self._database.close()
         self._open()
 
     def _put_aside(self, error: sqlite3.Error) -> None:

@@ -30,7 +30,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "defs": READING,
     "definitions": {"defs", "settings", "tables"},
     "up": {"settings", "landing"},
-    "road": {"up"},
+    "road": {"landing", "up"},
     **{
         name: READING | COMMANDS | {"defs", "fleet", "road", "up"}
         for name in ("cli", "demo", "processing", "status", "screens")

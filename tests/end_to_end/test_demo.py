@@ -184,6 +184,7 @@ def test_a_question_is_answered_in_every_format(home: Path, form: str) -> None:
         (["import", "missing.csv", "--vin", "WVWZZZ1JZXW000001"], "does not exist"),
         (["import", "lake", "--vin", "X"], "VIN"),
         (["demo", "--cars", "2"], "a demo of 5 cars and 6 days"),
+        (["demo", "--road", "1"], "a demo with --road 2 lies here"),
     ],
 )
 def test_a_mistake_is_told_in_one_line(home: Path, arguments: list[str], words: str) -> None:

@@ -160,8 +160,8 @@ class Transport:
         """
         stale = bytearray()
         if self._in_step:
-            while self._port.in_waiting:
-                stale += self._port.read(self._port.in_waiting)
+            while self._port.in_waiting and len(stale) < _MAX_ANSWER_BYTES and time.monotonic() < deadline:
+                stale += self._port.read(min(self._port.in_waiting, _MAX_ANSWER_BYTES))
             if not stale.strip(_BLANK):
                 return None
             self._in_step = False

@@ -20,7 +20,7 @@ from smartdrive_edge.adapter.transport import DEFAULT_TIMEOUT_S, AdapterGoneErro
 from smartdrive_edge.adapter.voltage import Calibration
 from smartdrive_edge.clock import Clock
 from smartdrive_edge.collector.inquiry import AbandonedError, Conversation, Inquiry
-from smartdrive_edge.collector.journal import Journal
+from smartdrive_edge.collector.journal import Journal, first_state
 from smartdrive_edge.collector.link import AdapterSilentError, Link
 from smartdrive_edge.collector.rates import Rates
 from smartdrive_edge.collector.schedule import Schedule
@@ -100,7 +100,7 @@ class Collector:
         self._beat = beat
         now = clock.now()
         self._journal = Journal(spool, batch_s=config.sampling.batch_s, configured_vin=config.vehicle.vin)
-        self._state: State = self._journal.first_state()
+        self._state: State = first_state(spool)
         self._schedule = Schedule()
         self._schedule.meet(self._journal.known.car)
         self._rates = Rates(now)
@@ -129,6 +129,11 @@ class Collector:
     def phase(self) -> Phase:
         """What the policy is doing."""
         return self._state.phase
+
+    @property
+    def samples(self) -> int:
+        """How many were taken."""
+        return self._journal.samples
 
     def run(self, stop: threading.Event) -> None:
         """Collect until `stop` is set; then keep what is under way."""

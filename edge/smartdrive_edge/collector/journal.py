@@ -19,6 +19,14 @@ MOST_EVENTS: Final = 1000
 _log: Final = logging.getLogger(__name__)
 
 
+def first_state(spool: Spool) -> State:
+    """The policy's state with which a process begins on a spool."""
+    stored = spool.fact("policy")
+    if stored is None and spool.set_aside:
+        stored = ""  # there was one, and it is lost: the policy is then careful
+    return from_json(stored)
+
+
 class Journal:
     """Keeps what comes from the car.
 
@@ -51,13 +59,6 @@ class Journal:
         self._heard_at = 0.0
         self.known = KnownCar.from_json(spool.fact("car"))
         self.samples = 0
-
-    def first_state(self) -> State:
-        """The policy's state with which this process begins."""
-        stored = self._spool.fact("policy")
-        if stored is None and self._spool.set_aside:
-            stored = ""  # there was one, and it is lost: the policy is then careful
-        return from_json(stored)
 
     @property
     def vin(self) -> str | None:
@@ -151,6 +152,9 @@ class Journal:
         self._keep(self._recorder.flush())
         for kind, number in self._recorder.abandon().items():
             self._spool.count_drops(kind, number)
+        if self._events:
+            self._spool.count_drops(Kind.EVENT, len(self._events))
+            self._events.clear()
 
     @property
     def _remembered(self) -> str | None:

@@ -7,12 +7,13 @@ import os
 import threading
 import time
 from dataclasses import replace
-from typing import Final
+from typing import Final, NamedTuple
 
 from smartdrive_edge import status_file
 from smartdrive_edge.broker_connection import Broker, TlsFiles
 from smartdrive_edge.clock import Clock
 from smartdrive_edge.collector.collector import Collector
+from smartdrive_edge.collector.journal import first_state
 from smartdrive_edge.config import Config
 from smartdrive_edge.ignition_line import IgnitionLine
 from smartdrive_edge.publisher import Pace, Publisher
@@ -27,9 +28,23 @@ _DRAIN_S: Final = 30.0
 _log: Final = logging.getLogger(__name__)
 
 
+class Ended(NamedTuple):
+    """How a collector ended.
+
+    Attributes:
+        left: messages that stay in the spool.
+        dropped: messages, and samples that never became one, that it dropped and counted.
+        samples: that it took.
+    """
+
+    left: int
+    dropped: int
+    samples: int
+
+
 def collect(
     config: Config, clock: Clock, line: IgnitionLine | None, stop: threading.Event, *, is_simulated: bool = False
-) -> int:
+) -> Ended:
     """Collect until `stop` is set; then keep what is under way, and send what can be sent quickly.
 
     Args:
@@ -40,26 +55,16 @@ def collect(
         is_simulated: the clock is a scenario's, which begins anew with every process; at the end the spool is
             given half a minute to empty itself.
 
-    Returns:
-        How many messages stay in the spool.
-
     Raises:
         SpoolInUseError: another collector runs.
         OSError: the state directory cannot be used.
     """
     service = Service()
-    config.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    config.status_path.parent.mkdir(parents=True, exist_ok=True)
-    spool = Spool(
-        config.spool_path,
-        config.device_id,
-        limit_bytes=round(config.spool.limit_mb * 1_000_000),
-        machine_boot=f"simulated-{os.getpid()}-{time.time_ns()}" if is_simulated else None,
-        wall_ms=clock.wall_ms,
-    )
+    spool = _open_spool(config, clock, is_simulated=is_simulated)
+    drops_before = sum(spool.health().drops.values())
     for path in spool.set_aside:
         _log.error("the spool was damaged and is set aside as %s; a fresh one is used", path)
-    publisher = publisher_of(config, spool)
+    publisher = publisher_of(config, spool, uploading=first_state(spool).uploading)
     is_over = threading.Event()
     thread = threading.Thread(target=publisher.run, args=(is_over,), name="publisher", daemon=True)
     beat = _Beat(config, publisher, thread, service)
@@ -76,14 +81,15 @@ def collect(
         _drain(spool, publisher, _DRAIN_S if is_simulated else _LAST_WORDS_S)
         is_over.set()
         thread.join(_LAST_WORDS_S)
-        left = spool.health().messages
-        _log.info("stopped; %d messages stay in the spool", left)
+        health = spool.health()
+        _log.info("stopped; %d messages stay in the spool", health.messages)
         spool.close()
         config.status_path.unlink(missing_ok=True)
-    return left
+    dropped = sum(health.drops.values()) - drops_before
+    return Ended(health.messages, dropped, collector.samples)
 
 
-def publisher_of(config: Config, spool: Spool) -> Publisher:
+def publisher_of(config: Config, spool: Spool, *, uploading: bool = True) -> Publisher:
     """The publisher that the configuration describes."""
     where, upload = config.broker, config.upload
     tls = None
@@ -95,7 +101,24 @@ def publisher_of(config: Config, spool: Spool) -> Publisher:
         in_flight=upload.in_flight,
     )
     broker = Broker(where.host, where.port, tls, insecure=where.is_insecure, alpn=where.alpn)
-    return Publisher(spool, broker, pace=pace, lander=where.has_lander)
+    return Publisher(spool, broker, pace=pace, lander=where.has_lander, uploading=uploading)
+
+
+def _open_spool(config: Config, clock: Clock, *, is_simulated: bool) -> Spool:
+    try:
+        config.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        config.status_path.parent.mkdir(parents=True, exist_ok=True)
+        return Spool(
+            config.spool_path,
+            config.device_id,
+            limit_bytes=round(config.spool.limit_mb * 1_000_000),
+            machine_boot=f"simulated-{os.getpid()}-{time.time_ns()}" if is_simulated else None,
+            wall_ms=clock.wall_ms,
+        )
+    except OSError as error:
+        raise OSError(
+            f"state_dir {config.state_dir} cannot be used: {error}; give it to the collector's user"
+        ) from error
 
 
 class _Beat:
@@ -110,6 +133,7 @@ class _Beat:
         self._thread = thread
         self._service = service
         self._written_at = float("-inf")
+        self._is_failing = False
 
     def __call__(self) -> None:
         """Tell the watchdog, and write the status every few seconds.
@@ -129,8 +153,11 @@ class _Beat:
             status_file.write(
                 self._config.status_path, replace(self.collector.status(), pid=os.getpid(), broker=broker)
             )
+            self._is_failing = False
         except OSError as error:
-            _log.warning("the status cannot be written: %s", error)
+            if not self._is_failing:  # once: a full disk lasts
+                _log.warning("the status cannot be written: %s", error)
+            self._is_failing = True
 
 
 def _drain(spool: Spool, publisher: Publisher, at_most_s: float) -> None:

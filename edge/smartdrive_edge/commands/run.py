@@ -23,6 +23,9 @@ EPILOG = (
 )
 
 
+_EARLIEST_MS = 1_199_145_600_000  # 2008-01-01, before which the lake takes no sample (contracts/README.md, rule 4)
+
+
 def run(
     config: Annotated[
         Path | None, typer.Option(help="TOML file; by default ./smartdrive-edge.toml, then /etc/smartdrive-edge")
@@ -48,6 +51,8 @@ def run(
     except configuration.ConfigError as error:
         typer.echo(f"smartdrive-edge: {error}", err=True)
         raise typer.Exit(2) from error
+    if scenario is None and (began_at is not None or speed != 1.0 or seed):
+        raise typer.BadParameter("--from, --speed and --seed are for --simulate: a real car has its own time")
     logs.set_up(settings.log.format, settings.log.level)
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -73,11 +78,14 @@ def run(
             line = stack.enter_context(
                 GpioLine(ignition.gpio_chip, ignition.gpio_line, is_active_low=ignition.is_active_low)
             )
-        left = collect(settings, clock, line, stop, is_simulated=scenario is not None)
-    if left and scenario is not None:
-        typer.echo(
-            f"smartdrive-edge: {left} messages stay in {settings.spool_path}: no lander took them", err=True
-        )
+        ended = collect(settings, clock, line, stop, is_simulated=scenario is not None)
+    if scenario is not None and (ended.left or ended.dropped or not ended.samples):
+        where = settings.spool_path
+        if ended.left:
+            typer.echo(f"smartdrive-edge: {ended.left} messages stay in {where}: no lander took them", err=True)
+        if ended.dropped or not ended.samples:
+            lost = f"{ended.dropped} samples were dropped" if ended.dropped else "nothing was sampled"
+            typer.echo(f"smartdrive-edge: {lost}: try a lower --speed", err=True)
         raise typer.Exit(1)
 
 
@@ -106,6 +114,11 @@ def _simulation(
             if began.tzinfo is None:
                 raise ValueError(f"--from {began_at} has no offset: write for example {began_at}Z")
             began_ms = round(began.timestamp() * 1000)
+            if not _EARLIEST_MS <= began_ms <= (time.time() - duration_s) * 1000:
+                raise ValueError(
+                    f"--from {began_at} lets the scenario of {duration_s / 3600:.1f} h end in the future, or "
+                    "begin before 2008: the lake would set its samples aside"
+                )
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
     stack.enter_context(simulator)

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import contextlib
+import multiprocessing
+import socket
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -307,3 +310,33 @@ def test_the_answer_to_another_request_is_garbage(
     in_step(transport, peer)
     peer.on(request_.text, [said + b"\r\r>"])
     assert reason(transport.query(request_)) is Failure.GARBAGE
+
+
+def test_an_adapter_that_babbles_without_end_does_not_hold_a_query_beyond_its_deadline() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        babbler = multiprocessing.get_context("fork").Process(target=_babble, args=(server,), daemon=True)
+        babbler.start()
+        try:
+            with Transport(f"socket://127.0.0.1:{server.getsockname()[1]}") as transport:
+                assert isinstance(transport.query(requests.VOLTAGE, 2.0), Answer)
+                time.sleep(1.0)
+                began = time.monotonic()
+                outcome = transport.query(requests.VOLTAGE, 1.0)
+                assert time.monotonic() - began < 3.0
+                assert isinstance(outcome, NoAnswer)
+        finally:
+            babbler.kill()
+            babbler.join()
+
+
+def _babble(server: socket.socket) -> None:
+    """Answers two requests properly, then never stops."""
+    peer, _ = server.accept()
+    peer.settimeout(0.5)
+    with contextlib.suppress(TimeoutError):
+        while request := peer.recv(64):
+            peer.sendall({b"ATRV\r": b"12.6V\r\r>", b"ATI\r": b"ELM327 v1.5\r\r>"}.get(request, b"?\r\r>"))
+    peer.settimeout(None)
+    with contextlib.suppress(OSError):
+        while True:
+            peer.sendall(b"7E8037F0112" * 300)

@@ -10,7 +10,7 @@ import pytest
 from smartdrive_edge.adapter.discovery import Car
 from smartdrive_edge.adapter.frames import Dialect
 from smartdrive_edge.collector import journal as journals
-from smartdrive_edge.collector.journal import AWAY_S, Journal
+from smartdrive_edge.collector.journal import AWAY_S, Journal, first_state
 from smartdrive_edge.collector.known_car import KnownCar
 from smartdrive_edge.messages import Event, Identity, Kind, Message
 from smartdrive_edge.policy import Phase, State, to_json
@@ -76,7 +76,7 @@ def test_an_event_and_the_state_of_its_moment_are_one_transaction(spool: Watched
     assert [([m.type for m in ms if isinstance(m, Event)], facts) for ms, facts in spool.commits] == [
         (["external_drain"], {"policy": to_json(state)})
     ]
-    assert it.first_state() == state
+    assert first_state(spool) == state
 
 
 def test_while_nobody_knows_whose_it_is_an_event_waits_and_the_state_that_says_it_was_sent_waits_with_it(
@@ -92,14 +92,14 @@ def test_while_nobody_knows_whose_it_is_an_event_waits_and_the_state_that_says_i
     assert [(message["type"], message["vin"], message["t"]) for message in kept(spool)] == [
         ("power_saving", VIN, 100_000)
     ]
-    assert it.first_state().phase is Phase.READY
+    assert first_state(spool).phase is Phase.READY
     assert "policy" in next(facts for messages, facts in spool.commits if messages)
 
 
 def test_a_state_without_an_event_is_kept_at_once_whether_or_not_a_vin_is_known(spool: WatchedSpool) -> None:
     it = journal(spool)
     it.notice([], 1.0, State(phase=Phase.SENTINEL))
-    assert it.first_state().phase is Phase.SENTINEL
+    assert first_state(spool).phase is Phase.SENTINEL
 
 
 def test_events_that_wait_are_bounded_and_the_oldest_lost_are_counted(
@@ -121,7 +121,7 @@ def test_an_event_too_large_to_be_sent_is_counted_and_takes_nothing_else_with_it
     it.meet(car())
     assert [message["type"] for message in kept(spool)] == ["ignition_on", "ignition_off"]
     assert spool.health().drops == {"event": 1}
-    assert it.first_state().ignition is True
+    assert first_state(spool).ignition is True
     assert KnownCar.from_json(spool.fact("car")) == car()
 
 
@@ -303,11 +303,11 @@ def test_rows_lost_for_want_of_a_vin_are_counted_in_the_spool(
 def test_a_lost_spool_makes_the_policy_careful_and_a_new_one_does_not(tmp_path: Path) -> None:
     path = tmp_path / "spool.db"
     with closing(Spool(path, "edge-00001")) as spool:
-        assert journal(spool).first_state() == State()
+        assert first_state(spool) == State()
     path.write_bytes(b"\xff" * 8192)
     with closing(Spool(path, "edge-00001")) as spool:
         assert spool.set_aside
-        assert journal(spool).first_state().phase is Phase.SUSPENDED
+        assert first_state(spool).phase is Phase.SUSPENDED
 
 
 def test_what_never_found_a_vin_is_counted_at_the_end(tmp_path: Path) -> None:
@@ -318,3 +318,11 @@ def test_what_never_found_a_vin_is_counted_at_the_end(tmp_path: Path) -> None:
         journal.close()
     with closing(Spool(tmp_path / "spool.db", "edge-00001")) as spool:
         assert spool.health().drops == {"sentinel": 2}
+
+
+def test_events_that_never_found_a_vin_are_counted_at_the_end(tmp_path: Path) -> None:
+    with closing(Spool(tmp_path / "spool.db", "edge-00001")) as spool:
+        journal = Journal(spool, batch_s=30, configured_vin=None)
+        journal.notice([("ignition_on", {})], 1.0)
+        journal.close()
+        assert spool.health().drops == {"event": 1}

@@ -148,7 +148,7 @@ def test_a_refused_message_stays_in_the_spool(
     fill(spool, 1)
     address = mosquitto.address("edge-2")  # the spool is edge-1's: the certificate does not fit
     with running(Publisher(spool, address, pace=QUICK, lander=False)):
-        assert eventually(lambda: "refused a message" in caplog.text)
+        assert eventually(lambda: "refuses messages" in caplog.text)
     assert spool.health().messages == 1
 
 
@@ -255,3 +255,11 @@ def test_it_stops_soon_when_asked_to_whatever_it_does(spool: Spool) -> None:
     with running(publisher):
         time.sleep(random.uniform(0.1, 0.5))
     assert time.monotonic() - started < 3
+
+
+@pytest.mark.parametrize("host", ["broker..home", ".x", "a" * 64])
+def test_a_host_that_no_broker_can_have_does_not_end_the_publisher(spool: Spool, host: str) -> None:
+    publisher = Publisher(spool, Broker(host, 8883, insecure=True), pace=QUICK)
+    with running(publisher):
+        assert eventually(lambda: publisher.connectivity.last_error is not None)
+    assert host in str(publisher.connectivity.last_error)

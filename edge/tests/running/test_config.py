@@ -47,9 +47,9 @@ def test_the_environment_overrides_the_file_and_suffices_alone(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SMARTDRIVE_EDGE_ADAPTER__PORT", "/dev/rfcomm0")
-    monkeypatch.setenv("SMARTDRIVE_EDGE_BROKER__ALPN", '["x-amzn-mqtt-ca"]')
+    monkeypatch.setenv("SMARTDRIVE_EDGE_SAMPLING", '{"batch_s": 7}')
     config = loaded(file, LEAST)
-    assert (config.adapter.port, config.broker.alpn) == ("/dev/rfcomm0", ("x-amzn-mqtt-ca",))
+    assert (config.adapter.port, config.sampling.batch_s) == ("/dev/rfcomm0", 7)
     file.unlink()
     monkeypatch.setenv("SMARTDRIVE_EDGE_DEVICE_ID", "edge-00002")
     monkeypatch.setenv("SMARTDRIVE_EDGE_BROKER__IS_INSECURE", "true")
@@ -70,6 +70,9 @@ def test_the_environment_overrides_the_file_and_suffices_alone(
         (LEAST + "[adapter]\nvoltage_offset_v = nan", "adapter.voltage_offset_v: Input should be"),
         (LEAST + "[spool]\nlimit_mb = inf", "spool.limit_mb: Input should be"),
         (LEAST + "[sampling]\nbatch_s = 0", "sampling.batch_s: Input should be greater than or equal to 1"),
+        (LEAST + "alpn = ['x']", "alpn is a part of TLS"),
+        (LEAST + "host = 'broker..home'", "broker.host: no host can have this name"),
+        (LEAST + "[adapter]\nport = 'socket://10.0.0.1'", "adapter.port: a socket is written socket://HOST:PORT"),
         (LEAST + "key = 'k'", "is_insecure and certificates exclude each other"),
         ("device_id = 'e'\n[broker]\nkey = 'k'", "broker: authority, certificate and key are needed"),
         ("device_id = 'a/b'\n[broker]\nis_insecure = true", "device_id: "),

@@ -115,6 +115,9 @@ def test_systemd_hears_that_it_is_ready_lives_and_stops(config: Path, tmp_path: 
         (["--simulate", "drive", "--speed", "0"], "speed must be a positive number"),
         (["--simulate", "drive", "--from", "2026-01-01"], "has no offset"),
         (["--simulate", "drive", "--from", "yesterday"], "Invalid isoformat"),
+        (["--simulate", "drive", "--from", "2099-01-01T00:00:00Z"], "end in the future"),
+        (["--simulate", "drive", "--from", "1999-01-01T00:00:00Z"], "before 2008"),
+        (["--speed", "60"], "are for --simulate"),
     ],
 )
 def test_nonsense_is_refused_before_anything_is_made(config: Path, more: list[str], words: str) -> None:
@@ -131,3 +134,27 @@ def test_a_missing_configuration_names_an_example(tmp_path: Path) -> None:
     assert process.returncode == 2
     assert "nowhere.toml: no such file" in said
     assert "example.toml" in said
+
+
+def test_a_simulation_that_is_too_fast_to_be_understood_says_so(config: Path) -> None:
+    for speed in ("3000", "100000"):
+        with running(config, "--simulate", "winter-start", "--speed", speed) as process:
+            _, said = process.communicate(timeout=60)
+        assert process.returncode == 1
+        assert "try a lower --speed" in said
+
+
+@pytest.mark.parametrize("fault", ["file", "directory", "foreign"])
+def test_a_state_directory_that_cannot_be_used_is_one_line(config: Path, fault: str) -> None:
+    state = config.parent / "state"
+    if fault == "file":
+        state.write_text("")
+    else:
+        state.mkdir()
+        spool = state / "spool.db"
+        spool.mkdir() if fault == "directory" else spool.symlink_to("/proc/self/mem")
+    with running(config, "--simulate", "parked") as process:
+        _, said = process.communicate(timeout=30)
+    assert process.returncode == 2
+    assert f"state_dir {state} cannot be used" in said.strip().splitlines()[-1]
+    assert "Traceback" not in said

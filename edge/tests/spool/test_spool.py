@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
 
@@ -210,24 +211,22 @@ def test_without_a_lander_a_row_goes_a_replay_window_after_its_puback(spool: Spo
     spool.append(low_voltage(1))
     spool.append(low_voltage(2))
     first = spool.unsent(0, 1)[0]
-    spool.mark_puback([first.number], EPOCH_MS)
+    spool.mark_puback([first.number], 5_000)
     assert first not in spool.unsent(10**12, 5)
-    assert spool.expire(EPOCH_MS + DAY_MS - 1) == 0
-    assert spool.expire(EPOCH_MS + DAY_MS) == 1
+    assert spool.expire(5_000 + DAY_MS - 1) == 0
+    assert spool.expire(5_000 + DAY_MS) == 1
     assert spool.health().messages == 1
 
 
-def test_a_puback_before_the_clock_is_synced_starts_no_replay_window(tmp_path: Path) -> None:
-    spool = Spool(tmp_path / "spool.db", "edge-1", machine_boot="a")
-    spool.append(low_voltage(1))
-    spool.close()
-    spool = Spool(tmp_path / "spool.db", "edge-1", machine_boot="b")
-    row = spool.unsent(0, 1)[0]
-    spool.mark_puback([row.number], 0)
-    assert spool.expire(EPOCH_MS) == 0
-    spool.stamp(EPOCH_MS)
-    assert spool.expire(EPOCH_MS) == 0
-    assert spool.unsent(0, 1) == [row]
+def test_the_replay_window_begins_anew_with_the_machine_whose_clock_it_counts_on(tmp_path: Path) -> None:
+    with closing(Spool(tmp_path / "spool.db", "edge-1", machine_boot="a")) as spool:
+        spool.stamp(EPOCH_MS)
+        spool.append(low_voltage(1))
+        spool.mark_puback([spool.unsent(0, 1)[0].number], 3 * DAY_MS)
+    with closing(Spool(tmp_path / "spool.db", "edge-1", machine_boot="b")) as spool:
+        assert spool.unsent(10**12, 1) == []
+        assert spool.expire(DAY_MS - 1) == 0
+        assert spool.expire(DAY_MS) == 1
 
 
 def test_samples_wait_for_the_clock_and_are_stamped_once_under_the_identity_they_had(tmp_path: Path) -> None:
@@ -406,3 +405,19 @@ def test_it_keeps_up_with_eighty_messages_a_second_when_it_is_nearly_full(tmp_pa
         spool.append(samples("running", number, 150))
         spool.mark_sent([row.number for row in spool.unsent(0, 1)], 0, again_ms=9, at_most_ms=9)
     assert time.monotonic() - started < 1
+
+
+def test_a_file_that_was_deleted_while_in_use_is_written_anew_with_all_that_was_in_it(tmp_path: Path) -> None:
+    with closing(Spool(tmp_path / "spool.db", "edge-1")) as spool:
+        spool.stamp(EPOCH_MS)
+        for number in range(5):
+            spool.append(low_voltage(number))
+        for path in tmp_path.glob("spool.db*"):
+            path.unlink()
+        for number in range(5, 8):
+            spool.append(low_voltage(number))
+        with pytest.raises(SpoolInUseError):
+            Spool(tmp_path / "spool.db", "edge-1")
+    with closing(Spool(tmp_path / "spool.db", "edge-1")) as spool:
+        assert spool.health().messages == 8
+        assert spool.health().drops == {}
