@@ -21,6 +21,7 @@ from smartdrive_dagster.lake.lakehouse import Lakehouse
 from smartdrive_dagster.landing.store import LandingStore
 from smartdrive_dagster.settings import Settings
 from smartdrive_dagster.tables import Days, ranges
+from smartdrive_dagster.up.preflight import prepare_dagster
 
 HOME: Final = Path(".smartdrive/dagster")
 _RANGE_START, _RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
@@ -63,19 +64,11 @@ def dagster_instance(home: Path | None = None) -> Iterator[dg.DagsterInstance]:
     os.environ["DAGSTER_HOME"] = str(directory)
     with (directory / ".opening").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # two that open a fresh home at once would both create its databases
-        _link_configuration(directory / "dagster.yaml")
+        prepare_dagster(directory)
         instance = dg.DagsterInstance.get()
         bury_dead_runs(instance)
     with instance:
         yield instance
-
-
-def _link_configuration(path: Path) -> None:
-    shipped = Path(__file__).parents[1] / "dagster.yaml"
-    if path.is_symlink() and not path.exists():
-        path.unlink()  # the checkout it led to has moved
-    if not path.exists() and shipped.exists():
-        path.symlink_to(shipped)
 
 
 def process(

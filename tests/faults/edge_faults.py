@@ -14,10 +14,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from rich.console import Console
 from rich.table import Table
@@ -33,6 +34,7 @@ from tests.faults.edge_road import UNGUARDED, Road, TrialError, small_disk
 from tests.messages import SECRET
 
 AGAIN_WITHIN_S: Final = 10.0
+Step = Callable[[str], None]
 
 
 @dataclass
@@ -76,6 +78,13 @@ class Result:
         """For the table."""
         return ("loses, as it has to" if self.must_lose else "holds") if self.is_good else "FAILS"
 
+    def count(self, trials: int, step: Step) -> Iterator[int]:
+        """Number the trials, and say which is under way."""
+        for number in range(trials):
+            step(f"{number + 1} of {trials}")
+            yield number
+            self.trials += 1
+
     def close(self, road: Road) -> Result:
         """Balance what was committed against what landed."""
         landed = road.landed()
@@ -86,36 +95,36 @@ class Result:
         return self
 
 
-Step = Callable[[str], None]
 Campaign = Callable[[Path, int, Step], Result]
+
+
+@contextmanager
+def _running(folder: Path, device_id: str, **settings: Any) -> Iterator[Road]:
+    """A road on which messages already land; at the end its spool is emptied."""
+    with Road(folder, device_id, **settings) as road:
+        road.start_lander()
+        road.start_collector()
+        road.until_landing()
+        yield road
+        road.empty_the_spool()
 
 
 def kill_collector(folder: Path, trials: int, step: Step) -> Result:
     result, chance = Result("SIGKILL of the collector"), random.Random(1)
-    with Road(folder, "edge-collector") as road:
-        road.start_lander()
-        road.start_collector()
-        road.until_landing()
-        for number in range(trials):
-            step(f"{number + 1} of {trials}")
+    with _running(folder, "edge-collector") as road:
+        for _ in result.count(trials, step):
             time.sleep(chance.uniform(0.0, 4.0))
             road.kill("collector")
             ended = road.simulator.clock.now()
             road.start_collector()
             result.again_s.append(road.until_sampling(ended))
-            result.trials += 1
-        road.empty_the_spool()
-        return result.close(road)
+    return result.close(road)
 
 
 def kill_broker(folder: Path, trials: int, step: Step) -> Result:
     result, chance = Result("SIGKILL of the broker"), random.Random(2)
-    with Road(folder, "edge-broker") as road:
-        road.start_lander()
-        road.start_collector()
-        road.until_landing()
-        for number in range(trials):
-            step(f"{number + 1} of {trials}")
+    with _running(folder, "edge-broker") as road:
+        for number in result.count(trials, step):
             time.sleep(chance.uniform(0.2, 1.5))
             if number % 2:  # what the broker alone holds is lost with it
                 road.kill("lander")
@@ -128,28 +137,20 @@ def kill_broker(folder: Path, trials: int, step: Step) -> Result:
                 road.start_lander()
             result.again_s.append(road.until_sampling(ended))
             result.landing_s.append(road.until_landing())
-            result.trials += 1
-        road.empty_the_spool()
-        return result.close(road)
+    return result.close(road)
 
 
 def kill_lander(folder: Path, trials: int, step: Step) -> Result:
     result, chance = Result("SIGKILL of the lander"), random.Random(3)
-    with Road(folder, "edge-lander") as road:
-        road.start_lander()
-        road.start_collector()
-        road.until_landing()
-        for number in range(trials):
-            step(f"{number + 1} of {trials}")
+    with _running(folder, "edge-lander") as road:
+        for _ in result.count(trials, step):
             time.sleep(chance.uniform(0.0, 1.0))
             road.kill("lander")
             ended = road.simulator.clock.now()
             road.start_lander()
             result.again_s.append(road.until_sampling(ended))
             result.landing_s.append(road.until_landing())
-            result.trials += 1
-        road.empty_the_spool()
-        return result.close(road)
+    return result.close(road)
 
 
 def offline_day(folder: Path, trials: int, step: Step) -> Result:
@@ -157,11 +158,9 @@ def offline_day(folder: Path, trials: int, step: Step) -> Result:
     result = Result("24 simulated hours offline")
     with Road(folder, "edge-offline") as road:
         road.broker.kill()
-        for number in range(trials):
-            step(f"{number + 1} of {trials}")
+        for number in result.count(trials, step):
             road.start_collector("--simulate", "day", "--speed", "200", "--seed", str(number))
             road.wait(lambda: not road.is_running("collector"), "the day did not end", 300)
-            result.trials += 1
         began = time.monotonic()
         road.broker.start()
         road.start_lander()
@@ -179,8 +178,7 @@ def full_disk(folder: Path, trials: int, step: Step) -> Result:
         road.start_collector()
         road.until_sampling(0.0)
         ballast = disk / "ballast"
-        for number in range(trials):
-            step(f"{number + 1} of {trials}")
+        for _ in result.count(trials, step):
             with ballast.open("wb") as file:
                 _fill(file.fileno())
             time.sleep(6.0)  # samples go on; the oldest of them are dropped, and counted
@@ -188,7 +186,6 @@ def full_disk(folder: Path, trials: int, step: Step) -> Result:
             ballast.unlink()
             result.again_s.append(road.until_sampling(road.simulator.clock.now()))
             time.sleep(2.0)
-            result.trials += 1
         road.start_lander()
         road.empty_the_spool()
         return result.close(road)
@@ -196,39 +193,27 @@ def full_disk(folder: Path, trials: int, step: Step) -> Result:
 
 def unplug(folder: Path, trials: int, step: Step) -> Result:
     result, chance = Result("serial port unplugged"), random.Random(4)
-    with Road(folder, "edge-unplugged") as road:
-        road.start_lander()
-        road.start_collector()
-        road.until_sampling(0.0)
-        for number in range(trials):
-            step(f"{number + 1} of {trials}")
+    with _running(folder, "edge-unplugged") as road:
+        for _ in result.count(trials, step):
             away_s = chance.uniform(0.05, 1.5)
             back = road.simulator.clock.now() + away_s
             road.simulator.fault(FaultKind.UNPLUG, for_s=away_s)
             result.again_s.append(road.until_sampling(back))
             time.sleep(chance.uniform(0.0, 1.0))
-            result.trials += 1
-        road.empty_the_spool()
-        return result.close(road)
+    return result.close(road)
 
 
 def control(folder: Path, trials: int, step: Step) -> Result:
     result = Result("control: rows go at PUBACK", must_lose=True)
-    with Road(folder, "edge-control", collector=UNGUARDED) as road:
-        road.start_lander()
-        road.start_collector()
-        road.until_landing()
-        for number in range(trials):
-            step(f"{number + 1} of {trials}")
+    with _running(folder, "edge-control", collector=UNGUARDED) as road:
+        for _ in result.count(trials, step):
             road.kill("lander")
             time.sleep(3.0)
             road.broker.kill()
             road.broker.start()
             road.start_lander()
             road.until_landing()
-            result.trials += 1
-        road.empty_the_spool()
-        return result.close(road)
+    return result.close(road)
 
 
 CAMPAIGNS: Final[dict[str, tuple[Campaign, int, int]]] = {
