@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -58,17 +60,24 @@ def environment(home: Path) -> dict[str, str]:
 
 
 def run(script: str, home: Path) -> str:
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", script],
+    """Run a page's commands; what they leave in the background ends with them."""
+    command = ["bash", "-euo", "pipefail", "-c", script]
+    process = subprocess.Popen(
+        command,
         cwd=home,
         env=environment(home),
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=120,
-        check=False,
+        start_new_session=True,
     )
-    assert done.returncode == 0, f"{script}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
+    try:
+        said, errors = process.communicate(timeout=120)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode == 0, f"{script}\n{said}\n{errors}"
+    return said
 
 
 @pytest.fixture(scope="session")
