@@ -54,7 +54,7 @@ class GpioLine:
             import gpiod
         except ImportError as error:
             raise IgnitionLineError(
-                "an ignition line on a GPIO needs gpiod: python -m pip install 'smartdrive-edge[gpio]'"
+                "an ignition line on a GPIO needs gpiod: install smartdrive-edge with its extra [gpio]"
             ) from error
         self._name = f"line {line} of {chip}"
         self._line = line

@@ -101,7 +101,14 @@ def _start(home: Home, files: Files, settings: Settings, names: list[str]) -> No
     preflight.check(home)
     settings.lake_secret()
     if home.broker is not None:
-        names = [*dict.fromkeys([*(names or preflight.names_of_this_machine()), home.broker_host])]
+        if names and (home.certificates / "broker.crt").exists():
+            typer.echo(
+                "the broker has a certificate already, and --broker-name does not change it: see `smartdrive-edge "
+                "certs broker --help` for --renew",
+                err=True,
+            )
+        here = ["localhost", "127.0.0.1", home.broker_host]
+        names = [*dict.fromkeys([*(names or preflight.names_of_this_machine()), *here])]
         preflight.issue_certificates(home, names)
     preflight.require_certificates(home)
     dagster_home = Path(os.environ.get("DAGSTER_HOME") or STATE.with_name("dagster")).absolute()

@@ -35,11 +35,13 @@ class Ended(NamedTuple):
         left: messages that stay in the spool.
         dropped: messages, and samples that never became one, that it dropped and counted.
         samples: that it took.
+        why: what last hindered the way out; None where nothing did.
     """
 
     left: int
     dropped: int
     samples: int
+    why: str | None
 
 
 def collect(
@@ -86,7 +88,7 @@ def collect(
         spool.close()
         config.status_path.unlink(missing_ok=True)
     dropped = sum(health.drops.values()) - drops_before
-    return Ended(health.messages, dropped, collector.samples)
+    return Ended(health.messages, dropped, collector.samples, publisher.connectivity.last_error)
 
 
 def publisher_of(config: Config, spool: Spool, *, uploading: bool = True) -> Publisher:

@@ -100,7 +100,10 @@ def _run_embedded(config: BrokerConfig) -> None:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "amqtt":
             raise
-        _stop("the embedded broker needs amqtt: pip install 'smartdrive-edge[home]', or `apt install mosquitto`")
+        _stop(
+            "the embedded broker needs amqtt: install smartdrive-edge with its extra [home], "
+            "or `apt install mosquitto`"
+        )
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     for name in ("amqtt", "transitions", "asyncio"):  # what they warn of, we have said in our own words
         logging.getLogger(name).setLevel(logging.CRITICAL)

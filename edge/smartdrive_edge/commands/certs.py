@@ -204,7 +204,8 @@ def _told() -> Iterator[None]:
         if (error.name or "").partition(".")[0] != "cryptography":
             raise
         typer.echo(
-            "smartdrive-edge: certificates need cryptography: pip install 'smartdrive-edge[home]'", err=True
+            "smartdrive-edge: certificates need cryptography: install smartdrive-edge with its extra [home]",
+            err=True,
         )
         raise typer.Exit(2) from error
     except (ValueError, OSError) as error:

@@ -31,9 +31,16 @@ def run(
         Path | None, typer.Option(help="TOML file; by default ./smartdrive-edge.toml, then /etc/smartdrive-edge")
     ] = None,
     scenario: Annotated[
-        str | None, typer.Option("--simulate", help="A simulated adapter and car instead of the real one")
+        str | None,
+        typer.Option(
+            "--simulate",
+            help="A simulated car instead of the real one; `smartdrive-edge simulate --list` names them",
+        ),
     ] = None,
-    speed: Annotated[float, typer.Option(help="Simulated seconds per second")] = 1.0,
+    speed: Annotated[
+        float,
+        typer.Option(help="Simulated seconds per second, or more: waiting is skipped"),
+    ] = 1.0,
     latency: Annotated[str, typer.Option(help="Of the simulated adapter, ms for AT commands / requests")] = "8/25",
     seed: Annotated[int, typer.Option(help="Another seed is another simulated car and drive")] = 0,
     began_at: Annotated[
@@ -82,7 +89,8 @@ def run(
     if scenario is not None and (ended.left or ended.dropped or not ended.samples):
         where = settings.spool_path
         if ended.left:
-            typer.echo(f"smartdrive-edge: {ended.left} messages stay in {where}: no lander took them", err=True)
+            why = ended.why or "no lander took them"
+            typer.echo(f"smartdrive-edge: {ended.left} messages stay in {where}: {why}", err=True)
         if ended.dropped or not ended.samples:
             lost = f"{ended.dropped} samples were dropped" if ended.dropped else "nothing was sampled"
             typer.echo(f"smartdrive-edge: {lost}: try a lower --speed", err=True)

@@ -91,7 +91,7 @@ class Scenario:
     coolant_c: float | None = None
     fuel_level_pct: float = 62.0
     odometer_km: float = 48_210.4
-    vin: str = "WVWZZZ1JZXW000001"
+    vin: str = "XSMZZZDRVEX000001"
 
     @property
     def duration_s(self) -> float:
@@ -239,7 +239,6 @@ def _day(chance: random.Random) -> Scenario:
         battery=Battery(soc_pct=chance.uniform(78, 96)),
         fuel_level_pct=chance.uniform(30, 80),
         odometer_km=chance.uniform(20_000, 120_000),
-        vin="XSMZZZDRVEX000001",
     )
 
 

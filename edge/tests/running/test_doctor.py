@@ -25,7 +25,7 @@ from smartdrive_edge.status_file import AdapterStatus, BrokerStatus, CarStatus, 
 from edge.tests.publisher.broker import Mosquitto, Peer, eventually
 from edge.tests.running.conftest import DEVICE, WITHOUT_POWERS, Bench
 
-VIN = "WVWZZZ1JZXW000001"
+VIN = "XSMZZZDRVEX000001"
 
 
 def test_all_is_well_with_a_car_that_drives(bench: Bench, car: Simulator, mosquitto: Mosquitto) -> None:

@@ -39,7 +39,7 @@ def test_without_gpiod_the_extra_is_named() -> None:
         "try:\n  GpioLine('/dev/gpiochip0', 17)\nexcept IgnitionLineError as error:\n  print(error)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert "smartdrive-edge[gpio]" in done.stdout
+    assert "extra [gpio]" in done.stdout
 
 
 def test_gpiod_is_loaded_by_the_line_alone() -> None:

@@ -207,7 +207,7 @@ def test_headers_show_the_sender_and_whole_frames() -> None:
     bench = Bench(setup="ATH1")
     assert re.fullmatch(r"7E8 03 41 05 [0-9A-F]{2} AA AA AA AA ", bench.lines("0105")[0])
     bench.raw("ATS0")
-    assert bench.lines("0902") == ["7E81014490201575657", "7E8215A5A5A314A5A58", "7E82257303030303031"]
+    assert bench.lines("0902") == ["7E8101449020158534D", "7E8215A5A5A44525645", "7E82258303030303031"]
 
 
 def test_29_bit_headers_have_four_bytes() -> None:
@@ -357,7 +357,7 @@ def test_a_request_that_reads_is_not_recorded(request_: str) -> None:
 
 def test_name_and_vin_are_answered() -> None:
     bench = Bench()
-    assert bytes.fromhex(bench.payload("0902")) == b"\x49\x02\x01WVWZZZ1JZXW000001"
+    assert bytes.fromhex(bench.payload("0902")) == b"\x49\x02\x01XSMZZZDRVEX000001"
     assert bytes.fromhex(bench.payload("090A")) == b"\x49\x0a\x01ECM\0\0-EngineControl\0"
     assert bench.payload("0900") == "490040400000"
     assert bench.lines("0904") == ["NO DATA"]

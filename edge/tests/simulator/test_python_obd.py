@@ -12,7 +12,7 @@ from smartdrive_edge.simulator.faults import Fault, FaultKind, FaultSchedule
 from smartdrive_edge.simulator.latency import Latency
 
 T = 400.0
-VIN = b"\x49\x02\x01WVWZZZ1JZXW000002"  # the second car: seed 1
+VIN = b"\x49\x02\x01XSMZZZDRVEX000002"  # the second car: seed 1
 PARSERS = {"6": ISO_15765_4_11bit_500k, "7": ISO_15765_4_29bit_500k}
 
 
