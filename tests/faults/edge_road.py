@@ -22,6 +22,7 @@ from typing import Final, Self
 
 from smartdrive_edge.simulator import Engine, Key, Scenario, Segment, Simulator
 
+from edge.tests.collector.collecting import asks_for_rpm
 from edge.tests.publisher.broker import Mosquitto
 from smartdrive_dagster.landing.reader import read_lines
 from smartdrive_dagster.landing.store import LandingStore
@@ -121,7 +122,7 @@ class Road:
 
     def asked_since(self, at_s: float) -> list[float]:
         """When the car was asked for its speed of rotation: the times of the simulated clock."""
-        return [e.at_s for e in list(self.simulator.log) if e.at_s > at_s and e.request.startswith("010C")]
+        return [e.at_s for e in list(self.simulator.log) if e.at_s > at_s and asks_for_rpm(e.request)]
 
     def until_sampling(self, since_s: float, within_s: float = 60.0) -> float:
         """Seconds from a moment of the simulated clock to the next sample; the car lives in real time."""

@@ -173,3 +173,8 @@ def asked_of_the_car(simulator: Simulator, since_s: float = 0.0) -> list[str]:
         for exchange in simulator.log
         if exchange.at_s >= since_s and not exchange.request.upper().startswith("AT")
     ]
+
+
+def asks_for_rpm(request: str) -> bool:
+    """Whether RPM (PID 0C) is among what a request asks for: in a group it may stand anywhere."""
+    return request.startswith("01") and "0C" in [request[place : place + 2] for place in range(2, len(request), 2)]

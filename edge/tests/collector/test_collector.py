@@ -32,6 +32,7 @@ from edge.tests.collector.collecting import (
     OTHER_VIN,
     Running,
     asked_of_the_car,
+    asks_for_rpm,
     events,
     messages,
     telemetry,
@@ -71,11 +72,11 @@ def leave_in(folder: Path, phase: Phase) -> None:
         spool.commit([], {"policy": to_json(State(phase=phase, ignition=False))})
 
 
-def until_asked(it: Running, request: str, *, since_s: float) -> float:
-    """Simulated seconds until the car was asked this again."""
+def until_sampling(it: Running, *, since_s: float) -> float:
+    """Simulated seconds until the car was asked for its RPM again."""
 
     def times() -> list[float]:
-        return [e.at_s for e in list(it.simulator.log) if e.at_s > since_s and e.request.startswith(request)]
+        return [e.at_s for e in list(it.simulator.log) if e.at_s > since_s and asks_for_rpm(e.request)]
 
     it.until(times)
     return times()[0] - since_s
@@ -200,18 +201,18 @@ def test_a_car_that_does_not_tell_its_vin_needs_the_configured_one(tmp_path: Pat
 
 
 def test_an_adapter_that_is_pulled_out_is_read_again_when_it_is_back(tmp_path: Path) -> None:
-    with Simulator("drive") as simulator, Running(simulator, tmp_path) as it:
+    with Simulator("drive") as simulator, Running(simulator, tmp_path, skips=False) as it:
         simulator.clock.skip(60.0)
         it.until(lambda: it.collector.phase is Phase.RUNNING)
         for _ in range(3):
             simulator.fault(FaultKind.UNPLUG, for_s=1.0)
             it.until(lambda: it.collector.status().adapter.state == "gone")
-            assert until_asked(it, "010C", since_s=simulator.clock.now() + 1.0) < 10.0
+            assert until_sampling(it, since_s=simulator.clock.now() + 1.0) < 10.0
         assert it.collector.phase is Phase.RUNNING
 
 
 def test_a_dead_dongle_is_told_apart_and_recovered_from(tmp_path: Path) -> None:
-    with Simulator("drive") as simulator, Running(simulator, tmp_path) as it:
+    with Simulator("drive") as simulator, Running(simulator, tmp_path, skips=False) as it:
         simulator.clock.skip(60.0)
         it.until(lambda: it.collector.phase is Phase.RUNNING)
         simulator.fault(FaultKind.DEAD)
@@ -222,7 +223,7 @@ def test_a_dead_dongle_is_told_apart_and_recovered_from(tmp_path: Path) -> None:
         simulator.heal()
         healed = simulator.clock.now()
         it.until(lambda: it.collector.status().adapter.state == "open", within_s=20)
-        assert until_asked(it, "010C", since_s=healed) < 10.0
+        assert until_sampling(it, since_s=healed) < 10.0
 
 
 def test_truncated_frames_are_gaps_and_never_zeros(tmp_path: Path) -> None:
