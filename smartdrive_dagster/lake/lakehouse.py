@@ -17,6 +17,12 @@ import polars as pl
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
+from smartdrive_dagster.lake.evolution import (
+    absent_columns,
+    migrate,
+    plan_migration,
+    table_properties,
+)
 from smartdrive_dagster.lake.frames import conform, delta_schema, polars_schema
 from smartdrive_dagster.tables import Days, Table
 
@@ -95,32 +101,42 @@ class Snapshot:
         return datetime.fromtimestamp(newest["timestamp"] / 1000, UTC)
 
     def rows(self) -> pl.LazyFrame:
-        """The rows of this version, lazily; filters on the partition column skip whole files."""
+        """The rows of this version, lazily; filters on the partition column skip whole files.
+
+        A column that the spec has gained since this version was written is null.
+
+        Raises:
+            SchemaChangeError: a column of the spec has another type in this version.
+        """
+        schema = polars_schema(self.table)
         if self.delta is None or not self.delta.file_uris():
-            return pl.LazyFrame(schema=polars_schema(self.table))
+            return pl.LazyFrame(schema=schema)
+        absent = absent_columns(self.table, self.delta)
         if "://" not in self._url and quote(self._url) != self._url:
-            return self._rows_of_odd_path(self.delta)
-        return pl.scan_delta(
-            self.delta,
-            version=self.version,
-            storage_options=self._storage_options or None,
-            credential_provider=None,
-        )
+            rows = self._rows_of_odd_path(self.delta)
+        else:
+            rows = pl.scan_delta(
+                self.delta,
+                version=self.version,
+                storage_options=self._storage_options or None,
+                credential_provider=None,
+            )
+        return rows.with_columns(pl.lit(None, schema[name]).alias(name) for name in absent).select(schema.names())
 
     def _rows_of_odd_path(self, delta: DeltaTable) -> pl.LazyFrame:
         """The rows of a table below a path with a space or a letter beyond ASCII.
 
         Polars 2.1 opens the percent-encoded names that delta-rs 1.6 gives for such a path as they are.
         """
-        schema = polars_schema(self.table)
         column = self.table.partition_by
-        scanned = pl.scan_parquet(
+        return pl.scan_parquet(
             [unquote(uri.removeprefix("file://")) for uri in delta.file_uris()],
+            schema=pl.Schema(pl.scan_delta(delta, version=self.version).collect_schema()),
+            missing_columns="insert",
             glob=False,
             hive_partitioning=column is not None,
-            hive_schema={column: schema[column]} if column else None,
+            hive_schema={column: polars_schema(self.table)[column]} if column else None,
         )
-        return scanned.select(schema.names())
 
 
 class LakeConflictError(RuntimeError):
@@ -289,9 +305,22 @@ class Lakehouse:
         return True
 
     def _open_to_write(self, table: Table) -> Snapshot:
+        """The newest version, created or migrated first where it lags behind its spec.
+
+        Raises:
+            SchemaChangeError: the spec has changed in a way that old rows cannot follow.
+        """
         snapshot = self.open(table)
         if snapshot.delta is None:
             self._create(table)
+            snapshot = self.open(table)
+        while snapshot.delta is not None and (migration := plan_migration(table, snapshot.delta)):
+            try:
+                migrate(snapshot.delta, migration)
+            except DeltaError:
+                # Another process may have migrated it first: then nothing is left to plan.
+                if plan_migration(table, self._load(table)) == migration:
+                    raise
             snapshot = self.open(table)
         return snapshot
 
@@ -309,10 +338,7 @@ class Lakehouse:
                 partition_by=[table.partition_by] if table.partition_by else None,
                 name=str(table),
                 description=table.description,
-                configuration={
-                    "delta.dataSkippingStatsColumns": ",".join(table.statistics_columns),
-                    "delta.checkpointInterval": "50",
-                },
+                configuration=table_properties(table),
                 storage_options=self.storage_options,
             )
         except DeltaError:
