@@ -28,6 +28,7 @@ from smartdrive_dagster.tables import Days, Table
 
 _MAX_ATTEMPTS = 50
 RETENTION_HOURS = 7 * 24
+HISTORY = "history"
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +210,13 @@ class Lakehouse:
         return self._commit(table, rows, predicate=predicate)
 
     def replace_days(
-        self, table: Table, rows: Callable[[Snapshot], pl.DataFrame], days: Iterable[date], *, batch: int
+        self,
+        table: Table,
+        rows: Callable[[Snapshot], pl.DataFrame],
+        days: Iterable[date],
+        *,
+        batch: int,
+        as_history: bool = False,
     ) -> Commit:
         """Replace whole days of a table, and record for each the ledger batch up to which it is now fresh.
 
@@ -221,6 +228,7 @@ class Lakehouse:
             rows: all rows of those days, computed on the snapshot.
             days: the days.
             batch: the ledger's batch that `rows` has seen.
+            as_history: record one batch for the whole table: all its days are fresh up to there.
         """
         column = table.partition_by or ""
         asked = sorted(set(days))
@@ -229,10 +237,12 @@ class Lakehouse:
             frame = conform(table, rows(snapshot))
             if stray := set(frame.get_column(column)) - set(asked):
                 raise ValueError(f"{table}: rows of days that are not being replaced: {sorted(stray)}")
-            seen = {day: snapshot.transaction(f"{table}/{day}") for day in asked}
-            ours = [day for day in asked if seen[day] <= batch]  # somebody has computed the others from newer data
+            mark = {day: f"{table}/{HISTORY}" if as_history else f"{table}/{day}" for day in asked}
+            seen = {app_id: snapshot.transaction(app_id) for app_id in set(mark.values())}
+            # Somebody has computed the others from newer data.
+            ours = [day for day in asked if seen[mark[day]] <= batch]
             changed = _changed_days(snapshot, frame, ours)
-            marks = {f"{table}/{day}": batch for day in ours if seen[day] < batch}
+            marks = {mark[day]: batch for day in ours if seen[mark[day]] < batch}
             if not changed and not marks:
                 return Commit(table, snapshot.version, 0)
             kept = frame.filter(pl.col(column).is_in(changed))
@@ -264,6 +274,10 @@ class Lakehouse:
         """For each day the ledger batch that its last computation had seen; 0 for a day never computed."""
         snapshot = self.open(table)
         return {day: snapshot.transaction(f"{table}/{day}") for day in days}
+
+    def history_fresh_until(self, table: Table) -> int:
+        """The ledger batch that the last computation of a history table had seen; 0 where there was none."""
+        return self.open(table).transaction(f"{table}/{HISTORY}")
 
     def _commit(
         self,

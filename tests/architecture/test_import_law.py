@@ -41,7 +41,7 @@ MAY_IMPORT_DAGSTER = {"defs", "definitions", "processing"}
 EXCEPTIONS = {("fleet", "landing.envelope")}
 
 # Within defs, the two roads do not meet: downstream names upstream by its table.
-ROADS = ({"ingest", "ingestion"}, {"gold", "recomputation"})
+ROADS = ({"ingest", "ingestion"}, {"gold", "recomputation", "computations"})
 
 
 def part_of(module: str) -> str:
