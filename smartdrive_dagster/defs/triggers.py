@@ -162,7 +162,7 @@ def _ingest_requests(
     now = datetime.now(UTC)
     pending = pending_days(lake.lakehouse(), lake.landing(), since=since, until=now.date())
     histories = {
-        day: _history(instance, INGEST_JOB.name, {"dagster/partition": day.isoformat()}) for day in pending
+        day: run_history(instance, INGEST_JOB.name, {"dagster/partition": day.isoformat()}) for day in pending
     }
     days = days_to_ingest(pending, histories, now)
     for day in days:
@@ -178,7 +178,7 @@ def _ingest_requests(
 def _gold_run_requests(
     instance: dg.DagsterInstance, stale: Sequence[date], now: datetime
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
-    requested = gold_requests(stale, _history(instance, GOLD_JOB.name, {}), now)
+    requested = gold_requests(stale, run_history(instance, GOLD_JOB.name, {}), now)
     for days in requested:
         yield dg.RunRequest(tags={_RANGE_START: days.first.isoformat(), _RANGE_END: days.last.isoformat()})
     if not requested:
@@ -189,7 +189,8 @@ def _gold_run_requests(
         )
 
 
-def _history(instance: dg.DagsterInstance, job_name: str, tags: Mapping[str, str]) -> RunHistory:
+def run_history(instance: dg.DagsterInstance, job_name: str, tags: Mapping[str, str]) -> RunHistory:
+    """What the newest runs of a job with some tags say about another one."""
     bury_dead_runs(instance)
     records = instance.get_run_records(dg.RunsFilter(job_name=job_name, tags=dict(tags)), limit=12)
     if any(record.dagster_run.status in _ACTIVE for record in records):
