@@ -21,7 +21,9 @@ MART_HALO_DAYS: Final = 1 + trips_domain.HALO_DAYS
 Compute = Callable[[Days, Collection[str] | None], pl.DataFrame]
 
 
-def stale(lakehouse: Lakehouse, table: Table, halo: int, *, until: date, floor: int = 0) -> list[date]:
+def stale(
+    lakehouse: Lakehouse, table: Table, halo: int, *, until: date, floor: int = 0, ceiling: int | None = None
+) -> list[date]:
     """All days of a table that the ledger shows as touched since their last computation.
 
     Args:
@@ -30,8 +32,11 @@ def stale(lakehouse: Lakehouse, table: Table, halo: int, *, until: date, floor: 
         halo: days on both sides of a day that its rows depend on.
         until: the last day to look at; what lies after it has not begun.
         floor: a ledger batch up to which all days are known to be fresh.
+        ceiling: a ledger batch; what later ones touched does not count. None for all batches.
     """
     ledger = lakehouse.open(silver.MESSAGES).rows().filter(pl.col("batch") > floor)
+    if ceiling is not None:
+        ledger = ledger.filter(pl.col("batch") <= ceiling)
     touched = touched_pairs(ledger).collect()
     candidates = [day for day in candidate_days(touched, halo) if day <= until]
     return stale_days(touched, lakehouse.fresh_until(table, candidates), halo)

@@ -33,7 +33,7 @@ class Decoded:
 
     Attributes:
         lines: one row per Bronze line: object_key, line_no, landing_date, received_at, channel, message_id,
-            content_digest, samples (0 where it could not be decoded), and device_id, boot_id and seq where it tells.
+            content_digest, samples (0 where it could not be decoded), and its sender: device_id, boot_id, seq.
         telemetry: silver.telemetry's columns and `reason` (null where the sample is acceptable).
         events: silver.events' columns and `sample` (0) and `reason`.
         dtc_readings: silver.dtc_readings' columns.
