@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -65,12 +65,7 @@ def look(
         newest_at=lakehouse.scan(bronze.OBJECTS).select(pl.col("last_received_at").max()).collect().item(),
         arrivals=[_arrivals(lakehouse, recent, at, hours) for hours in _WINDOWS_H],
         gaps=_gaps(lakehouse, recent, at, limits.gap_grace),
-        stale=stale_tables(
-            lakehouse,
-            until=at.date(),
-            floor=0,
-            ceiling=lakehouse.batch_at(silver.MESSAGES, at - limits.staleness),
-        ),
+        stale=_stale(lakehouse, at - limits.staleness),
         balances=held_balances,
         is_steady=is_steady,
         daemons=_daemons(dagster_home) if dagster_home else None,
@@ -172,6 +167,15 @@ def _drops(lakehouse: Lakehouse, devices: Sequence[str], at: datetime) -> dict[s
         .drop_nulls()
     )
     return dict(told.collect().iter_rows())
+
+
+def _stale(lakehouse: Lakehouse, moment: datetime) -> dict[str, list[date]]:
+    """Per table the days that do not show yet what the ledger held at a moment.
+
+    A day that began after it is not due: at midnight the new day is stale at once for what touched its neighbours.
+    """
+    ceiling = lakehouse.batch_at(silver.MESSAGES, moment)
+    return stale_tables(lakehouse, until=moment.date(), floor=0, ceiling=ceiling)
 
 
 def _settled_balances(lakehouse: Lakehouse) -> tuple[Balances, bool]:
