@@ -38,9 +38,11 @@ class Ledger:
 
     Attributes:
         snapshot: of silver.messages.
+        ceiling: a batch; what later ones touched does not count. None for all batches.
     """
 
     snapshot: Snapshot
+    ceiling: int | None = None
 
     @property
     def batch(self) -> int:
@@ -50,6 +52,8 @@ class Ledger:
     def touched(self, channels: Collection[str], *, floor: int) -> pl.DataFrame:
         """The (event_date, vehicle_id) pairs that batches above a floor touched, with their highest batch."""
         rows = self.snapshot.rows()
+        if self.ceiling is not None:
+            rows = rows.filter(pl.col("batch") <= self.ceiling)
         touched = touched_pairs(rows.filter(pl.col("batch") > floor), channels).collect()
         if not touched.get_column("event_date").has_nulls():
             return touched

@@ -12,7 +12,13 @@ from typing import Final
 import dagster as dg
 
 from smartdrive_dagster.defs.dead_runs import bury_dead_runs
-from smartdrive_dagster.defs.jobs import GOLD_JOB, INGEST_JOB, MAINTENANCE_JOB, NIGHTLY_CHECKS_JOB
+from smartdrive_dagster.defs.jobs import (
+    GOLD_JOB,
+    INGEST_JOB,
+    MAINTENANCE_JOB,
+    NIGHTLY_CHECKS_JOB,
+    PRUNING_JOB,
+)
 from smartdrive_dagster.defs.partitions import FIRST_DAY
 from smartdrive_dagster.defs.resources import LakeResource
 from smartdrive_dagster.tables import Days, ranges
@@ -151,6 +157,15 @@ nightly_maintenance = dg.ScheduleDefinition(
     execution_timezone="UTC",
     default_status=dg.DefaultScheduleStatus.RUNNING,
     description="Compacts, vacuums and checkpoints every table.",
+)
+
+nightly_pruning = dg.ScheduleDefinition(
+    name="nightly_pruning",
+    job=PRUNING_JOB,
+    cron_schedule="55 4 * * *",
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Deletes runs older than two weeks that show nothing that later runs do not.",
 )
 
 

@@ -33,7 +33,7 @@ class Decoded:
 
     Attributes:
         lines: one row per Bronze line: object_key, line_no, landing_date, received_at, channel, message_id,
-            content_digest, samples (0 where it could not be decoded).
+            content_digest, samples (0 where it could not be decoded), and its sender: device_id, boot_id, seq.
         telemetry: silver.telemetry's columns and `reason` (null where the sample is acceptable).
         events: silver.events' columns and `sample` (0) and `reason`.
         dtc_readings: silver.dtc_readings' columns.
@@ -119,17 +119,19 @@ class _Collector:
         self._size_bytes += size_bytes
         match outcome:
             case Rejection():
-                self._lines.append((*line, channel, None, None, 0))
+                self._lines.append((*line, channel, None, None, 0, *_sent(outcome)))
                 self._reject(line, channel, outcome, 0)
             case Telemetry():
                 samples = len(outcome.t_ms)
-                self._lines.append((*line, channel, outcome.message_id, outcome.content_digest, samples))
+                judged = (outcome.message_id, outcome.content_digest, samples, *_sent(outcome))
+                self._lines.append((*line, channel, *judged))
                 if outcome.is_synced:
                     self._add_telemetry(line, outcome, samples)
                 else:
                     self._reject(line, channel, Rejection("clock_unsynced", "$.clock"), samples)
             case Event():
-                self._lines.append((*line, channel, outcome.message_id, outcome.content_digest, 1))
+                judged = (outcome.message_id, outcome.content_digest, 1, *_sent(outcome))
+                self._lines.append((*line, channel, *judged))
                 self._add_event(line, outcome)
 
     def _reject(self, line: tuple[Any, ...], channel: str, why: Rejection, samples: int) -> None:
@@ -175,6 +177,9 @@ class _Collector:
                     "message_id": pl.String(),
                     "content_digest": pl.String(),
                     "samples": pl.Int64(),
+                    "device_id": pl.String(),
+                    "boot_id": pl.String(),
+                    "seq": pl.Int64(),
                 },
             ),
             telemetry=self._telemetry(),
@@ -242,6 +247,11 @@ class _Collector:
 def keyed_pseudonym(secret: bytes) -> Callable[[str], str]:
     """The lake's mapping from VIN to vehicle_id, for `decode_lines`."""
     return lambda vin: vehicle_id(vin, secret)
+
+
+def _sent(outcome: Telemetry | Event | Rejection) -> tuple[str, str, int] | tuple[None, None, None]:
+    sender = outcome.sender
+    return (sender.device_id, sender.boot_id, sender.seq) if sender else (None, None, None)
 
 
 def _row_maps(extra: dict[str, list[float | None]], samples: int) -> list[dict[str, float] | None]:

@@ -270,6 +270,13 @@ class Lakehouse:
             deleted_files=len(deleted),
         )
 
+    def batch_at(self, table: Table, moment: datetime) -> int:
+        """The table's own transaction number as it was at a moment; 0 where there was no such table yet."""
+        snapshot = self.open(table)
+        if snapshot.delta is not None:
+            snapshot.delta.load_as_version(moment)  # of a moment before the first version: the first, still empty
+        return snapshot.batch
+
     def fresh_until(self, table: Table, days: Iterable[date]) -> dict[date, int]:
         """For each day the ledger batch that its last computation had seen; 0 for a day never computed."""
         snapshot = self.open(table)

@@ -6,6 +6,7 @@ import contextlib
 import os
 import tempfile
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, Protocol
 
@@ -23,8 +24,8 @@ class Backend(Protocol):
         """Write an object, complete or invisible; False where the key was taken."""
         ...
 
-    def keys(self, prefix: str) -> Iterator[tuple[str, int]]:
-        """Keys below a folder (or all, for an empty prefix) with their sizes in bytes."""
+    def keys(self, prefix: str) -> Iterator[tuple[str, int, datetime]]:
+        """Keys below a folder (or all, for an empty prefix), with sizes in bytes and times of writing."""
         ...
 
     def folders(self, prefix: str) -> Iterator[str]:
@@ -65,7 +66,7 @@ class Directory:
             os.close(folder)
         return True
 
-    def keys(self, prefix: str) -> Iterator[tuple[str, int]]:
+    def keys(self, prefix: str) -> Iterator[tuple[str, int, datetime]]:
         """Walk the files; a name that is no UTF-8 is shown with escapes."""
         for folder, _, names in os.walk(self._root / prefix, followlinks=True):
             for name in names:
@@ -74,7 +75,8 @@ class Directory:
                     continue
                 key = os.fsencode(path.relative_to(self._root)).decode("utf-8", "backslashreplace")
                 with contextlib.suppress(FileNotFoundError):  # its retention ended this moment
-                    yield key, path.stat().st_size
+                    found = path.stat()
+                    yield key, found.st_size, datetime.fromtimestamp(found.st_mtime, UTC)
 
     def folders(self, prefix: str) -> Iterator[str]:
         """List the directories right below a directory."""
@@ -110,12 +112,12 @@ class Bucket:
             raise
         return True
 
-    def keys(self, prefix: str) -> Iterator[tuple[str, int]]:
+    def keys(self, prefix: str) -> Iterator[tuple[str, int, datetime]]:
         """List page by page."""
         pages = self._client.get_paginator("list_objects_v2")
         for page in pages.paginate(Bucket=self._bucket, Prefix=self._below(prefix)):
             for entry in page.get("Contents", ()):
-                yield entry["Key"].removeprefix(self._prefix), entry["Size"]
+                yield entry["Key"].removeprefix(self._prefix), entry["Size"], entry["LastModified"]
 
     def folders(self, prefix: str) -> Iterator[str]:
         """List common prefixes page by page."""

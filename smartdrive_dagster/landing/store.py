@@ -6,7 +6,7 @@ import gzip
 import re
 import secrets
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Final
@@ -32,12 +32,14 @@ class LandingObject:
         channel: first part of the key.
         landing_date: the ``dt=`` of the key.
         size_bytes: as stored, compressed or not.
+        landed_at: when it was written, as the disk or the object store says; None for one that was not listed.
     """
 
     key: str
     channel: str
     landing_date: date
     size_bytes: int
+    landed_at: datetime | None = field(default=None, compare=False)
 
 
 class UnreadableError(Exception):
@@ -111,8 +113,8 @@ class LandingStore:
         objects: list[LandingObject] = []
         strays: list[str] = []
         for prefix in self._prefixes(since=since, on=on):
-            for key, size in self._backend.keys(prefix):
-                entry = _parse(key, size)
+            for key, size, landed_at in self._backend.keys(prefix):
+                entry = _parse(key, size, landed_at)
                 if isinstance(entry, LandingObject):
                     objects.append(entry)
                 else:
@@ -151,7 +153,7 @@ def ulid(at: datetime) -> str:
     return "".join(_CROCKFORD[(number >> shift) & 31] for shift in range(125, -1, -5))
 
 
-def _parse(key: str, size: int) -> LandingObject | str:
+def _parse(key: str, size: int, landed_at: datetime) -> LandingObject | str:
     match = _KEY.fullmatch(key)
     if match is None or match["channel"] not in CHANNELS:
         return key
@@ -159,4 +161,4 @@ def _parse(key: str, size: int) -> LandingObject | str:
         day = date.fromisoformat(match["date"])
     except ValueError:
         return key
-    return LandingObject(key, match["channel"], day, size)
+    return LandingObject(key, match["channel"], day, size, landed_at)

@@ -145,6 +145,9 @@ MESSAGES = Table(
         LANDING_DATE,
         CHANNEL,
         Column("message_id", "string", "Identity of the message; null where it has none"),
+        Column("device_id", "string", "The sender, as it names itself; null where the line names none"),
+        Column("boot_id", "string", "The sender's boot in which the message was made; null as device_id"),
+        Column("seq", "long", "The message's number among those of its boot; null as device_id"),
         Column("content_digest", "string", "Digest of the content; null where it could not be decoded"),
         Column("verdict", "string", "What became of the line", required=True, accepted=VERDICTS),
         Column(

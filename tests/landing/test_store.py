@@ -209,3 +209,10 @@ def test_a_writer_killed_halfway_leaves_no_partial_object(tmp_path, delay):
     on_disk = {path: path.stat().st_size for path in Path(tmp_path).rglob("*") if path.is_file()}
     assert on_disk, "the writer was killed before it had begun"
     assert store.put(f"telemetry/dt=2025-12-01/hr=08/{len(listing.objects):04}.jsonl", b"again") is True
+
+
+def test_the_listing_tells_when_an_object_was_written(store):
+    before = datetime.now(UTC)
+    store.land("telemetry", [], at=AT)  # whatever the day that its key names
+    (listed,) = store.list().objects
+    assert abs(listed.landed_at - before) < timedelta(minutes=5)
