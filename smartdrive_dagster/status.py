@@ -44,6 +44,7 @@ class Status:
         tables: one entry a table.
         landing_objects: objects that lie in the landing zone.
         strays: keys below the landing root that are no landing objects; nothing reads them.
+        unreadable_folders: folders below the landing root that cannot be listed, with the reason.
         unread_objects: landing objects that Bronze lacks.
         lag_s: seconds from the newest receipt in Bronze to the moment; None for an empty lake.
         pending_days: arrival days with work left.
@@ -57,6 +58,7 @@ class Status:
     tables: list[TableStatus]
     landing_objects: int
     strays: int
+    unreadable_folders: list[str]
     unread_objects: int
     lag_s: float | None
     pending_days: list[date]
@@ -85,6 +87,7 @@ def status(lakehouse: Lakehouse, store: LandingStore, *, now: datetime) -> Statu
         tables=[_table(lakehouse.open(table), table) for table in (*ALL, *marts)],
         landing_objects=len(listing.objects),
         strays=len(listing.strays),
+        unreadable_folders=list(listing.unreadable),
         unread_objects=max(0, len(listing.objects) - held.objects),
         lag_s=(now - newest).total_seconds() if newest is not None else None,
         pending_days=pending_days(lakehouse, store, since=date.fromisoformat(FIRST_DAY), until=today),
