@@ -16,7 +16,12 @@ from smartdrive_dagster.tables import bronze, gold, silver
 
 
 def pending_days(lakehouse: Lakehouse, store: LandingStore, *, since: date, until: date) -> list[date]:
-    """Arrival days with an object that Bronze lacks, or with lines that the ledger lacks.
+    """Arrival days with work left, as `pending_objects` counts it."""
+    return sorted(pending_objects(lakehouse, store, since=since, until=until))
+
+
+def pending_objects(lakehouse: Lakehouse, store: LandingStore, *, since: date, until: date) -> dict[date, int]:
+    """Per arrival day the objects that Bronze lacks, and those of which the ledger lacks lines.
 
     Args:
         lakehouse: the lake.
@@ -24,18 +29,24 @@ def pending_days(lakehouse: Lakehouse, store: LandingStore, *, since: date, unti
         since: first day to look at.
         until: last day to look at; a later one has not begun.
     """
+    objects = store.list(since=since).objects
     listed = pl.DataFrame(
-        [(entry.key, entry.landing_date) for entry in store.list(since=since).objects],
-        schema={"object_key": pl.String(), "landing_date": pl.Date()},
-        orient="row",
-    ).filter(pl.col("landing_date").is_between(since, until))
+        {
+            "object_key": [entry.key for entry in objects],
+            "landing_date": pl.Series([entry.landing_date for entry in objects], dtype=pl.Date()),
+        },
+        schema_overrides={"object_key": pl.String()},
+    )
     recent = pl.col("landing_date").is_between(since, until)
     held = lakehouse.scan(bronze.OBJECTS).filter(recent).select("object_key", "landing_date", "lines").collect()
-    judged = lakehouse.scan(silver.MESSAGES).filter(recent).select(pl.col("object_key").unique()).collect()
-    unread = listed.join(held, on="object_key", how="anti")
-    unjudged = held.filter(pl.col("lines") > 0).join(judged, on="object_key", how="anti")
-    days = pl.concat([unread.get_column("landing_date"), unjudged.get_column("landing_date")])
-    return sorted(set(days))
+    ledger = lakehouse.scan(silver.MESSAGES).filter(recent)
+    judged = ledger.group_by("object_key").agg(judged=pl.len()).collect(engine="streaming")
+    unread = listed.filter(recent).join(held, on="object_key", how="anti")
+    unjudged = held.join(judged, on="object_key", how="left").filter(
+        pl.col("lines") > pl.col("judged").fill_null(0)
+    )
+    days = pl.concat([unread.select("landing_date"), unjudged.select("landing_date")])
+    return dict(days.group_by("landing_date").len().iter_rows())
 
 
 def ledger_batch(lakehouse: Lakehouse) -> int:

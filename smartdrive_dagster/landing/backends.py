@@ -19,10 +19,6 @@ _STAGED_FOR_S: Final = 3600.0  # a writer stages for milliseconds: an hour later
 _DEPTH: Final = 3  # channel, day and hour
 
 
-class UnreadableError(Exception):
-    """Something is there and cannot be read now: its permissions, the disk, or the object store's answer."""
-
-
 class Backend(Protocol):
     """What a landing zone needs of the place where its objects lie. Keys are relative to the root."""
 

@@ -6,6 +6,7 @@ breaks off, whether it is too large), keeping nothing; then line by line, in par
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import zlib
 from collections.abc import Iterator
@@ -98,10 +99,8 @@ class Reading:
             yield from _split((bytes(body[at : at + _CHUNK]) for at in range(0, len(body), _CHUNK)), self.fault)
             return
         stored = _Hashed(self._store.read(self.entry.key))
-        try:
+        with contextlib.suppress(_TruncatedError, _CorruptError):
             yield from _split(_expand(stored, self.entry.key), self.fault)
-        except (_TruncatedError, _CorruptError):
-            pass
         if stored.sha256() != self.sha256:
             raise UnreadableError("it changed while it was being read, and a landing object may not")
 

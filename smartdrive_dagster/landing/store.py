@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
-from smartdrive_dagster.landing.backends import Backend, Bucket, Directory, UnreadableError
+from smartdrive_dagster.landing.backends import Backend, Bucket, Directory
 from smartdrive_dagster.landing.envelope import Envelope, encode
 
 CHANNELS: Final = ("telemetry", "events", "weather", "corrections", "profiles")
@@ -42,6 +42,10 @@ class LandingObject:
     channel: str
     landing_date: date
     size_bytes: int
+
+
+class UnreadableError(Exception):
+    """An object is there and cannot be read now: its permissions, the disk, or the object store's answer."""
 
 
 class LandingUrlError(ValueError):

@@ -39,8 +39,8 @@ MESSAGES = Table(
         Column(
             "payload",
             "binary",
-            "The message's bytes; the whole line where it is no envelope; null for an object that could not be read "
-            "and for a line too large to keep",
+            "The message's bytes; the whole line where it is no envelope; null for an object that could not be "
+            "read and for a line too large to keep",
         ),
         Column(
             "fault",

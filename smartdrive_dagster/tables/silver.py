@@ -133,8 +133,8 @@ QUARANTINE = Table(
         Column(
             "payload_digest",
             "string",
-            "128-bit digest of the payload as it landed, base32; of the object's stored bytes where Bronze holds no "
-            "payload",
+            "128-bit digest of the payload as it landed, base32; of the object's stored bytes where Bronze holds "
+            "no payload",
         ),
     ),
     key=("object_key", "line_no", "sample"),

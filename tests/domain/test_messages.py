@@ -88,7 +88,7 @@ def test_what_the_contract_refuses_as_an_envelope_is_none(path):
 def test_the_contract_has_examples_of_every_reason_that_a_decoder_can_give():
     given_reasons = {invalid(path)[1] for path in examples("invalid", "telemetry", "events")}
     by_nature = {"payload_too_large", "not_utf8"}
-    of_objects = {"envelope_malformed", "object_too_large", "object_truncated", "object_corrupt"}
+    of_objects = {"envelope_malformed", "line_too_large", "object_too_large", "object_truncated", "object_corrupt"}
     assert given_reasons == set(REASONS) - by_nature - of_objects - {"channel_unsupported", "conflict"}
 
 
