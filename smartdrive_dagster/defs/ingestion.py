@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Final
+from typing import Final, TypeVar
 
 import polars as pl
 
@@ -31,9 +31,11 @@ from smartdrive_dagster.landing.store import LandingObject, LandingStore, Unread
 from smartdrive_dagster.tables import Table, bronze, silver
 
 BATCH_BYTES: Final = 32 * 1024 * 1024
+BATCH_OBJECTS: Final = 512
 SLICE_BYTES: Final = 16 * 1024 * 1024
 SLICE_SAMPLES: Final = 100_000
 _LINE: Final = ("object_key", "line_no")
+_T = TypeVar("_T")
 
 
 @dataclass
@@ -47,8 +49,8 @@ class Progress:
         rows: rows written by table.
         versions: newest Delta version by table.
         missing: listed objects that were gone when they were to be read.
-        unreadable: keys of objects and folders that could not be read, with the reason; they are left for
-            another run.
+        unreadable: keys of objects that could not be read, with the reason; they are left for another run.
+        unlisted: folders that could not be listed, with the reason.
     """
 
     objects: int = 0
@@ -58,6 +60,7 @@ class Progress:
     versions: dict[str, int] = field(default_factory=dict)
     missing: int = 0
     unreadable: dict[str, str] = field(default_factory=dict)
+    unlisted: set[str] = field(default_factory=set)
 
 
 class _BronzePart:
@@ -112,7 +115,7 @@ class Ingestion:
         Each batch replaces its own objects' rows in one commit a table, in order of arrival.
         """
         listed = self._list(day, progress)
-        for batch in batches(listed, lambda entry: entry.size_bytes, BATCH_BYTES):
+        for batch in _batches(listed, lambda entry: entry.size_bytes):
             self.to_bronze(batch, progress, replace=True)
         held = [BronzeObject(*row) for row in self._bronze_objects(day).filter(pl.col("lines") > 0).iter_rows()]
         for objects, lines in self._work(held, redo=True):
@@ -125,7 +128,7 @@ class Ingestion:
             return
         held = set(self._bronze_objects(day).get_column("object_key")) | progress.unreadable.keys()
         left = [entry for entry in listed if entry.key not in held]
-        yield from batches(left, lambda entry: entry.size_bytes, BATCH_BYTES)
+        yield from _batches(left, lambda entry: entry.size_bytes)
 
     def unjudged(self, day: date) -> Iterator[tuple[list[BronzeObject], Lines | None]]:
         """What of an arrival day the ledger lacks: several whole objects at a time, or some lines of a large one.
@@ -201,13 +204,13 @@ class Ingestion:
 
     def _list(self, day: date, progress: Progress) -> Sequence[LandingObject]:
         listing = self.store.list(on=day)
-        progress.unreadable.update(dict.fromkeys(listing.unreadable, "it cannot be listed"))
+        progress.unlisted.update(listing.unreadable)
         return listing.objects
 
     def _work(
         self, objects: Sequence[BronzeObject], *, redo: bool
     ) -> Iterator[tuple[list[BronzeObject], Lines | None]]:
-        for batch in batches(objects, lambda entry: entry.weight, BATCH_BYTES):
+        for batch in _batches(objects, lambda entry: entry.weight):
             if len(batch) > 1 or batch[0].weight <= BATCH_BYTES:
                 yield batch, None
             else:
@@ -325,6 +328,10 @@ class Ingestion:
             )
         progress.rows[str(table)] = progress.rows.get(str(table), 0) + commit.rows
         progress.versions[str(table)] = commit.version
+
+
+def _batches(entries: Sequence[_T], size: Callable[[_T], int]) -> Iterator[list[_T]]:
+    return batches(entries, size, max_bytes=BATCH_BYTES, max_objects=BATCH_OBJECTS)
 
 
 def _missing(

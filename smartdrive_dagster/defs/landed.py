@@ -16,7 +16,6 @@ from smartdrive_dagster.landing.store import LandingObject
 from smartdrive_dagster.tables import bronze
 
 ALL_LINES: Final = 2**62
-BATCH_OBJECTS: Final = 512
 LINE_BYTES: Final = 256  # what a line takes beside its payload in Bronze, quarantine and ledger, roughly
 _MESSAGES = polars_schema(bronze.MESSAGES)
 _OBJECTS = polars_schema(bronze.OBJECTS)
@@ -113,7 +112,7 @@ class ObjectRows:
 
 
 def batches(
-    entries: Sequence[_T], size: Callable[[_T], int], max_bytes: int, max_objects: int = BATCH_OBJECTS
+    entries: Sequence[_T], size: Callable[[_T], int], *, max_bytes: int, max_objects: int
 ) -> Iterator[list[_T]]:
     """Cut a sequence into parts of bounded size; what is larger than the bound is a part by itself."""
     part: list[_T] = []
