@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 
 import polars as pl
 
-from smartdrive_dagster.defs.landed import BronzeObject, Lines, ObjectRows, batches, portions
+from smartdrive_dagster.defs.landed import BronzeObject, Lines, ObjectRows, batches, portions, spans
 from smartdrive_dagster.domain.claims import (
     CLAIM_COLUMNS,
     OURS,
@@ -196,7 +196,7 @@ class Ingestion:
             rows, keyed_pseudonym(self.secret), max_samples=SLICE_SAMPLES, max_bytes=SLICE_BYTES
         )
         ledger = [
-            self._commit_slice(decoded, digests, progress, _spans(decoded) if replace else None)
+            self._commit_slice(decoded, digests, progress, spans(decoded.lines, rows, lines) if replace else None)
             for decoded in slices
         ]
         replacing = ([Lines(key) for key in keys] if lines is None else [lines]) if replace else None
@@ -373,11 +373,3 @@ def _with_union_of_touched(lines: pl.DataFrame, before: pl.DataFrame) -> pl.Data
         .with_columns(touched=union.list.unique().list.sort())
         .drop("touched_before")
     )
-
-
-def _spans(decoded: Decoded) -> list[Lines]:
-    """The lines that a slice holds: of each object an unbroken run."""
-    runs = decoded.lines.group_by("object_key", maintain_order=True).agg(
-        pl.col("line_no").min(), pl.col("line_no").max().alias("last")
-    )
-    return [Lines(*run) for run in runs.iter_rows()]

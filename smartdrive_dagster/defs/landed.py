@@ -149,6 +149,27 @@ def portions(key: str, sizes: pl.DataFrame, max_bytes: int, *, gapless: bool) ->
     return [Lines(key, *run) for run in runs]
 
 
+def spans(part: pl.DataFrame, rows: pl.DataFrame, within: Lines | None) -> list[Lines]:
+    """What a slice of some objects' lines replaces: of each object the slice's unbroken run.
+
+    The first and the last run of an object reach beyond its lines, where an earlier reading may have found more.
+
+    Args:
+        part: object_key and line_no of the slice.
+        rows: the same of all slices together.
+        within: the lines of the one object that they are about, if it is not whole objects.
+    """
+    ends = rows.group_by("object_key").agg(least=pl.col("line_no").min(), most=pl.col("line_no").max())
+    runs = part.group_by("object_key", maintain_order=True).agg(
+        first=pl.col("line_no").min(), last=pl.col("line_no").max()
+    )
+    found = []
+    for key, first, last, least, most in runs.join(ends, on="object_key", maintain_order="left").iter_rows():
+        whole = within or Lines(key)
+        found.append(Lines(key, whole.first if first == least else first, whole.last if last == most else last))
+    return found
+
+
 def _lines_frame(entry: LandingObject, lines: Sequence[Line]) -> pl.DataFrame:
     return pl.DataFrame(
         {
