@@ -43,6 +43,7 @@ class Status:
         tables: one entry a table.
         landing_objects: objects that lie in the landing zone.
         strays: keys below the landing root that are no landing objects; nothing reads them.
+        unreadable_folders: folders below the landing root that cannot be listed, with the reason.
         unread_objects: landing objects that Bronze lacks.
         lag_s: seconds from the newest receipt in Bronze to the moment; None for an empty lake.
         pending_days: arrival days with work left.
@@ -56,6 +57,7 @@ class Status:
     tables: list[TableStatus]
     landing_objects: int
     strays: int
+    unreadable_folders: list[str]
     unread_objects: int
     lag_s: float | None
     pending_days: list[date]
@@ -86,6 +88,7 @@ def status(lakehouse: Lakehouse, store: LandingStore, *, now: datetime) -> Statu
         landing_objects=len(listing.objects),
         strays=len(listing.strays),
         unread_objects=int(waiting.get_column("is_unread").sum()),
+        unreadable_folders=list(listing.unreadable),
         lag_s=(now - newest).total_seconds() if newest is not None else None,
         pending_days=sorted({day for day in waiting.get_column("landing_date") if day <= today}),
         stale_days=stale_gold_days(lakehouse, until=today, floor=0),

@@ -157,9 +157,7 @@ class Outbox:
         )
 
 
-def _due(
-    snapshot: Snapshot, notices: Sequence[Notice], channel: str, now: datetime
-) -> list[tuple[Notice, int]]:
+def _due(snapshot: Snapshot, notices: Sequence[Notice], channel: str, now: datetime) -> list[tuple[Notice, int]]:
     """News that is due on a channel; each with the number of its attempt."""
     news = {notice.episode_id: notice for notice in notices if now - NEWS <= notice.opened_at <= now + NEWS}
     of_news = pl.col("episode_id").is_in(list(news)) & pl.col("channel").is_in([channel, _EVERY_CHANNEL])

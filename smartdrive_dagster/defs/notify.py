@@ -1,7 +1,7 @@
 """Who is told: new alerts at once or once a day, and runs that failed.
 
-What is due is asked of Gold and of the outbox, never of an event: a notification that a crash kept from being sent is
-due again at the next look. A backfill or a rebuild writes its alerts into the outbox as told before it commits them.
+What is due is asked of Gold and of the outbox, never of an event: a notification that a crash kept from being sent
+is due again at the next look. A backfill or a rebuild marks its alerts as not to be told before it commits them.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,7 +17,7 @@ from smartdrive_dagster.settings import Settings
 if TYPE_CHECKING:
     from smartdrive_dagster.alerting.channels import Channel
     from smartdrive_dagster.alerting.message import Notice
-    from smartdrive_dagster.alerting.outbox import Delivery, Outbox
+    from smartdrive_dagster.alerting.outbox import Outbox
 
 
 class NotifyConfig(dg.Config):
@@ -103,7 +103,7 @@ def failure_sensor(context: dg.RunFailureSensorContext, lake: LakeResource) -> N
         episode_id=f"run-failed/{job}/{now:%Y-%m-%d}",
         severity="critical",
         title=f"SmartDrive: job {job} failed",
-        text=f"Run {context.dagster_run.run_id} failed; its log in the Dagster UI says why. The next run tries again.",
+        text=f"Run {context.dagster_run.run_id} failed; its log in the Dagster UI says why. The next one tries again.",
         opened_at=now,
     )
     outbox_of(settings).deliver([failed], _channels(settings), now=now)

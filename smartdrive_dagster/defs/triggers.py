@@ -12,6 +12,7 @@ from typing import Final
 import dagster as dg
 
 from smartdrive_dagster.defs.dead_runs import bury_dead_runs
+from smartdrive_dagster.defs.ingest import UNREADABLE_TAG
 from smartdrive_dagster.defs.jobs import (
     GOLD_JOB,
     INGEST_JOB,
@@ -44,11 +45,13 @@ class RunHistory:
         is_active: one is queued or running.
         failures: how many failed in a row, newest last.
         last_failure: when the newest of them ended.
+        left: how many landing objects the newest of them had to leave because they could not be read.
     """
 
     is_active: bool = False
     failures: int = 0
     last_failure: datetime | None = None
+    left: int = 0
 
     def allows(self, now: datetime) -> bool:
         """Whether to request a run: none is under way, and the pause after failures is over.
@@ -64,9 +67,24 @@ class RunHistory:
         return now - self.last_failure >= pause
 
 
-def days_to_ingest(pending: Sequence[date], histories: Mapping[date, RunHistory], now: datetime) -> list[date]:
-    """Arrival days for which a run is requested: something is left to do and nobody is at it."""
-    return [day for day in pending if histories.get(day, RunHistory()).allows(now)]
+def days_to_ingest(pending: Mapping[date, int], histories: Mapping[date, RunHistory], now: datetime) -> list[date]:
+    """Arrival days for which a run is requested: something is left to do and nobody is at it.
+
+    An object that cannot be read makes its day's runs fail, and these pause. Others that land on the day meanwhile
+    do not wait for it.
+
+    Args:
+        pending: objects left to do, by arrival day.
+        histories: of the days' runs.
+        now: the time.
+    """
+    due = []
+    for day, objects in sorted(pending.items()):
+        history = histories.get(day, RunHistory())
+        is_new = objects > history.left > 0 and not history.is_active
+        if history.allows(now) or is_new:
+            due.append(day)
+    return due
 
 
 def gold_requests(stale: Sequence[date], history: RunHistory, now: datetime) -> list[Days]:
@@ -172,10 +190,10 @@ nightly_pruning = dg.ScheduleDefinition(
 def _ingest_requests(
     instance: dg.DagsterInstance, lake: LakeResource, *, since: date
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
-    from smartdrive_dagster.defs.work import pending_days
+    from smartdrive_dagster.defs.work import pending_objects
 
     now = datetime.now(UTC)
-    pending = pending_days(lake.lakehouse(), lake.landing(), since=since, until=now.date())
+    pending = pending_objects(lake.lakehouse(), lake.landing(), since=since, until=now.date())
     histories = {
         day: run_history(instance, INGEST_JOB.name, {"dagster/partition": day.isoformat()}) for day in pending
     }
@@ -215,5 +233,11 @@ def run_history(instance: dg.DagsterInstance, job_name: str, tags: Mapping[str, 
         if record.dagster_run.status is not dg.DagsterRunStatus.FAILURE:
             break
         failures += 1
-    ended = records[0].end_time if failures else None
-    return RunHistory(failures=failures, last_failure=datetime.fromtimestamp(ended, UTC) if ended else None)
+    if not failures:
+        return RunHistory()
+    ended = records[0].end_time
+    return RunHistory(
+        failures=failures,
+        last_failure=datetime.fromtimestamp(ended, UTC) if ended else None,
+        left=int(records[0].dagster_run.tags.get(UNREADABLE_TAG, 0)),
+    )

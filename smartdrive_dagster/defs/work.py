@@ -16,7 +16,12 @@ from smartdrive_dagster.tables import bronze, silver
 
 
 def pending_days(lakehouse: Lakehouse, store: LandingStore, *, since: date, until: date) -> list[date]:
-    """Arrival days with an object that Bronze lacks, or with lines that the ledger lacks.
+    """Arrival days with work left, as `pending_objects` counts it."""
+    return sorted(pending_objects(lakehouse, store, since=since, until=until))
+
+
+def pending_objects(lakehouse: Lakehouse, store: LandingStore, *, since: date, until: date) -> dict[date, int]:
+    """Per arrival day the objects that Bronze lacks, and those of which the ledger lacks lines.
 
     Args:
         lakehouse: the lake.
@@ -25,7 +30,7 @@ def pending_days(lakehouse: Lakehouse, store: LandingStore, *, since: date, unti
         until: last day to look at; a later one has not begun.
     """
     waiting = waiting_objects(lakehouse, store.list(since=since).objects, since=since, until=until)
-    return sorted(set(waiting.get_column("landing_date")))
+    return dict(waiting.group_by("landing_date").len().iter_rows())
 
 
 def waiting_objects(
@@ -43,19 +48,23 @@ def waiting_objects(
         object_key, landing_date, landed_at (of an object that landing no longer holds, its latest receipt) and
         is_unread (Bronze lacks it).
     """
-    recent = pl.col("landing_date").is_between(since, until)
     landed = pl.DataFrame(
-        [(entry.key, entry.landing_date, entry.landed_at) for entry in listed],
-        schema={"object_key": pl.String(), "landing_date": pl.Date(), "landed_at": pl.Datetime("us", "UTC")},
-        orient="row",
-    ).filter(recent)
+        {
+            "object_key": [entry.key for entry in listed],
+            "landing_date": pl.Series([entry.landing_date for entry in listed], dtype=pl.Date()),
+            "landed_at": pl.Series([entry.landed_at for entry in listed], dtype=pl.Datetime("us", "UTC")),
+        },
+        schema_overrides={"object_key": pl.String()},
+    )
+    recent = pl.col("landing_date").is_between(since, until)
     columns = ("object_key", "landing_date", "lines", "last_received_at")
     held = lakehouse.scan(bronze.OBJECTS).filter(recent).select(columns).collect()
-    judged = lakehouse.scan(silver.MESSAGES).filter(recent).select(pl.col("object_key").unique()).collect()
-    unread = landed.join(held, on="object_key", how="anti").with_columns(is_unread=True)
+    ledger = lakehouse.scan(silver.MESSAGES).filter(recent)
+    judged = ledger.group_by("object_key").agg(judged=pl.len()).collect(engine="streaming")
+    unread = landed.filter(recent).join(held, on="object_key", how="anti").with_columns(is_unread=True)
     unjudged = (
-        held.filter(pl.col("lines") > 0)
-        .join(judged, on="object_key", how="anti")
+        held.join(judged, on="object_key", how="left")
+        .filter(pl.col("lines") > pl.col("judged").fill_null(0))
         .join(landed.select("object_key", "landed_at"), on="object_key", how="left")
         .with_columns(pl.col("landed_at").fill_null(pl.col("last_received_at")), is_unread=False)
     )

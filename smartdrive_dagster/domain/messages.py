@@ -6,6 +6,7 @@ the message is at fault and never quotes a value of it.
 
 from __future__ import annotations
 
+import json
 import sys
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -182,6 +183,7 @@ class _TelemetryV0(msgspec.Struct):
     speed: float | None = None
 
 
+_FIELDS_V1: Final = 1 + len(_TelemetryV1.__struct_fields__)  # and the name of the schema
 _Shape = TypeVar("_Shape", _DtcScan, _Health)
 _HEAD = msgspec.json.Decoder(_Head)
 _SENDER = msgspec.json.Decoder(_Sender)
@@ -205,8 +207,10 @@ def decode_message(payload: bytes) -> Telemetry | Event | Rejection:
         rejection = Rejection("not_utf8", f"byte {error.start}")
     except msgspec.ValidationError as error:
         rejection = _validation_rejection(str(error), _sender(payload))
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, ValueError) as error:
         rejection = Rejection("not_json", str(error))
+    except _FieldTwiceError:
+        rejection = Rejection("schema_violated", "A field stands twice in one object")
     except RecursionError:
         rejection = Rejection("not_json", "nested too deeply")
     return rejection
@@ -215,13 +219,46 @@ def decode_message(payload: bytes) -> Telemetry | Event | Rejection:
 def _by_schema(payload: bytes) -> Telemetry | Event | Rejection:
     match _HEAD.decode(payload).schema:
         case "telemetry.v1":
-            return _telemetry_v1(_TELEMETRY_V1.decode(payload))
+            telemetry = _TELEMETRY_V1.decode(payload)
+            # As many colons as fields: each field stands once, and there is none that we do not know.
+            if payload.count(b":") != _FIELDS_V1 + len(telemetry.signals):
+                _refuse_a_field_twice(payload)
+            return _telemetry_v1(telemetry)
         case "events.v1":
-            return _event_v1(_EVENT_V1.decode(payload))
+            event = _EVENT_V1.decode(payload)
+            _refuse_a_field_twice(payload)
+            return _event_v1(event)
         case msgspec.UNSET:
-            return _telemetry_v0(_TELEMETRY_V0.decode(payload))
+            sample = _TELEMETRY_V0.decode(payload)
+            _refuse_a_field_twice(payload)
+            return _telemetry_v0(sample)
         case _:
             return Rejection("schema_unknown", "known are telemetry.v1, events.v1 and telemetry.v0 (no name)")
+
+
+class _FieldTwiceError(Exception):
+    pass
+
+
+def _refuse_a_field_twice(payload: bytes) -> None:
+    """Of a field that stands twice readers take the first or the last: whose message it is would depend on them.
+
+    Raises:
+        _FieldTwiceError: an object names a field twice.
+        RecursionError: it is nested too deeply.
+    """
+    json.loads(
+        payload.decode(),
+        object_pairs_hook=_each_once,
+        parse_int=str,  # no value is looked at, however long
+        parse_float=str,
+        strict=False,
+    )
+
+
+def _each_once(fields: list[tuple[str, Any]]) -> None:
+    if len({name for name, _ in fields}) != len(fields):
+        raise _FieldTwiceError
 
 
 def _validation_rejection(text: str, sender: Sender | None) -> Rejection:

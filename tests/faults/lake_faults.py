@@ -9,10 +9,14 @@ from __future__ import annotations
 import sys
 from typing import Final
 
-from tests.faults import harness
+from tests.faults import crowd, deliveries, harness, hostile
 from tests.faults.harness import Campaign
 
-CAMPAIGNS: Final[dict[str, Campaign]] = {}
+CAMPAIGNS: Final[dict[str, Campaign]] = {
+    **hostile.CAMPAIGNS,
+    **deliveries.CAMPAIGNS,
+    **crowd.CAMPAIGNS,
+}
 """By name, in the order in which they run."""
 
 
