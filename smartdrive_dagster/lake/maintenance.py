@@ -26,7 +26,7 @@ def maintain_apart(lake_url: str, table: Table, *, memory_bytes: int = MEMORY_BY
     """Maintain one table in a child process whose data segment is limited.
 
     Returns:
-        The fields of `Maintenance`.
+        The fields of `Maintenance`, and `peak_memory_bytes`: the most that the child had resident.
 
     Raises:
         MaintenanceError: the child failed or ran out of its memory; the table is as it was or maintained in part.
@@ -54,7 +54,9 @@ def main() -> None:
     lakehouse = Lakehouse(arguments.lake_url)
     if not lakehouse.exists(table):
         raise SystemExit(f"there is no table {table} below {arguments.lake_url}")
-    sys.stdout.write(json.dumps(asdict(lakehouse.maintain(table))))
+    done = asdict(lakehouse.maintain(table))
+    peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    sys.stdout.write(json.dumps(done | {"peak_memory_bytes": peak_kib * 1024}))
 
 
 if __name__ == "__main__":
