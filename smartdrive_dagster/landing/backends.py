@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
 _CHUNK: Final = 1 << 20
+_MAX_PARTS: Final = 5  # of one object, each ended by a broken connection
 _STAGED: Final = ".staged-"
 
 
@@ -99,15 +100,17 @@ class Bucket:
         self._client = _client()
 
     def put(self, key: str, body: bytes) -> bool:
-        """One PUT on the condition that there is no such key."""
+        """One PUT on the condition that there is no such key; True also where only its answer was lost."""
         from botocore.exceptions import ClientError
 
         try:
             self._client.put_object(Bucket=self._bucket, Key=self._prefix + key, Body=body, IfNoneMatch="*")
         except ClientError as error:
-            if error.response["Error"]["Code"] in {"PreconditionFailed", "412"}:
-                return False
-            raise
+            if error.response["Error"]["Code"] not in {"PreconditionFailed", "412"}:
+                raise
+            # The client tries again where an answer is lost, and then may meet what it stored itself.
+            was_repeated = error.response["ResponseMetadata"].get("RetryAttempts", 0) > 0
+            return was_repeated and b"".join(self.read(key)) == body
         return True
 
     def keys(self, prefix: str) -> Iterator[tuple[str, int]]:
@@ -125,16 +128,26 @@ class Bucket:
                 yield entry["Prefix"].rstrip("/").rsplit("/", 1)[-1]
 
     def read(self, key: str) -> Iterator[bytes]:
-        """Stream one GET."""
+        """Stream one GET; where it breaks off, another for the rest."""
         from botocore.exceptions import BotoCoreError, ClientError
 
-        try:
-            answer = self._client.get_object(Bucket=self._bucket, Key=self._prefix + key)
-            yield from answer["Body"].iter_chunks(_CHUNK)
-        except self._client.exceptions.NoSuchKey as error:
-            raise FileNotFoundError(f"landing object {key} is gone") from error
-        except (BotoCoreError, ClientError) as error:
-            raise OSError(str(error)) from error
+        position = 0
+        for part in range(_MAX_PARTS):
+            try:
+                for chunk in self._rest(key, position):
+                    position += len(chunk)
+                    yield chunk
+                return
+            except self._client.exceptions.NoSuchKey as error:
+                raise FileNotFoundError(f"landing object {key} is gone") from error
+            except (BotoCoreError, ClientError) as error:
+                if part == _MAX_PARTS - 1:
+                    raise OSError(str(error)) from error
+
+    def _rest(self, key: str, position: int) -> Iterator[bytes]:
+        wanted = {"Range": f"bytes={position}-"} if position else {}
+        answer = self._client.get_object(Bucket=self._bucket, Key=self._prefix + key, **wanted)
+        yield from answer["Body"].iter_chunks(_CHUNK)
 
     def _below(self, prefix: str) -> str:
         return f"{self._prefix}{prefix}/" if prefix else self._prefix

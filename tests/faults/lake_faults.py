@@ -9,10 +9,12 @@ from __future__ import annotations
 import sys
 from typing import Final
 
-from tests.faults import harness
+from tests.faults import harness, s3_faults
 from tests.faults.harness import Campaign
 
-CAMPAIGNS: Final[dict[str, Campaign]] = {}
+CAMPAIGNS: Final[dict[str, Campaign]] = {
+    **s3_faults.CAMPAIGNS,
+}
 """By name, in the order in which they run."""
 
 

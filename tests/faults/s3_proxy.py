@@ -7,7 +7,7 @@ import socket
 import struct
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection, HTTPException, HTTPResponse
@@ -20,12 +20,13 @@ STALLED: Final = "timeout"
 RESET: Final = "reset"
 ANSWER_LOST: Final = "answer lost"
 _KINDS: Final = (REFUSED, STALLED, RESET, ANSWER_LOST)
+_WEIGHTS: Final = (3, 1, 3, 3)  # a stall costs its client seconds
 _SLOW_DOWN: Final = b"<?xml version='1.0'?><Error><Code>SlowDown</Code><Message>Slow down</Message></Error>"
 _NOT_FORWARDED: Final = {"connection", "transfer-encoding", "keep-alive", "expect", "content-length"}
 
 
 class FaultyProxy:
-    """Forwards requests to an S3 service; a share of them meets a fault, each kind as often as the others.
+    """Forwards requests to an S3 service; a share of them meets a fault.
 
     Args:
         upstream: URL of the service.
@@ -35,6 +36,8 @@ class FaultyProxy:
 
     Attributes:
         url: where clients go instead.
+        script: faults (or None) that the next requests meet, before the dice decide.
+        loses_first_commits: loses the answer of each table's first commit after its creation.
         requests: how many there were.
         faults: how many of each kind.
         ambiguous: conditional writes that were stored while the answer was lost, by what was written.
@@ -45,10 +48,13 @@ class FaultyProxy:
         self.address = (parts.hostname or "", parts.port or 80)
         self.share = share
         self.stall_s = stall_s
+        self.script: deque[str | None] = deque()
+        self.loses_first_commits = False
         self.requests = 0
         self.faults: Counter[str] = Counter()
         self.ambiguous: Counter[str] = Counter()
         self._chance = random.Random(seed)
+        self._seen: set[str] = set()
         self._lock = threading.Lock()
         self._server = _Server(("127.0.0.1", 0), _Handler)
         self._server.proxy = self
@@ -66,14 +72,21 @@ class FaultyProxy:
             self._server.server_close()
             thread.join()
 
-    def draw(self) -> str | None:
+    def draw(self, command: str, path: str) -> str | None:
         """The fault that the next request meets, if any."""
         with self._lock:
             self.requests += 1
-            if self._chance.random() >= self.share:
-                return None
-            fault = self._chance.choice(_KINDS)
-            self.faults[fault] += 1
+            if self.loses_first_commits and command == "PUT" and path.endswith("/_delta_log/00000000000000000001.json"):
+                fault: str | None = None if path in self._seen else ANSWER_LOST
+                self._seen.add(path)
+            elif self.script:
+                fault = self.script.popleft()
+            elif self._chance.random() < self.share:
+                (fault,) = self._chance.choices(_KINDS, _WEIGHTS)
+            else:
+                fault = None
+            if fault:
+                self.faults[fault] += 1
             return fault
 
     def count_ambiguous(self, path: str) -> None:
@@ -104,7 +117,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _serve(self) -> None:
         body = self._body()
         proxy = self.server.proxy
-        fault = proxy.draw()
+        fault = proxy.draw(self.command, self.path)
         if fault == REFUSED:
             self._answer(503, [("Content-Type", "application/xml")], _SLOW_DOWN)
         elif fault in {STALLED, RESET}:
