@@ -11,7 +11,6 @@ from deltalake.exceptions import CommitFailedError
 
 from smartdrive_dagster.lake.retries import attempts, past_faults
 
-RETENTION_HOURS: Final = 7 * 24
 _MAX_MERGES: Final = 5
 
 

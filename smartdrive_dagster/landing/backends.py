@@ -145,8 +145,12 @@ class Bucket:
                     raise OSError(str(error)) from error
 
     def _rest(self, key: str, position: int) -> Iterator[bytes]:
-        wanted = {"Range": f"bytes={position}-"} if position else {}
-        answer = self._client.get_object(Bucket=self._bucket, Key=self._prefix + key, **wanted)
+        place = self._prefix + key
+        answer = (
+            self._client.get_object(Bucket=self._bucket, Key=place, Range=f"bytes={position}-")
+            if position  # an empty object has no byte 0 to ask for
+            else self._client.get_object(Bucket=self._bucket, Key=place)
+        )
         yield from answer["Body"].iter_chunks(_CHUNK)
 
     def _below(self, prefix: str) -> str:

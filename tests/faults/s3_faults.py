@@ -72,7 +72,9 @@ def _land(store: LandingStore, number: int) -> None:
     at = START + timedelta(minutes=number)
     key = f"telemetry/dt={at:%Y-%m-%d}/hr={at:%H}/drive-{number}.jsonl.gz"
     if key not in {entry.key for entry in store.list(on=at.date()).objects}:
-        land(store, telemetry(number, at=at, samples=30), event(100 + number, at=at), at=at, name=f"drive-{number}")
+        land(
+            store, telemetry(number, at=at, samples=30), event(100 + number, at=at), at=at, name=f"drive-{number}"
+        )
 
 
 def _rows(lakehouse: Lakehouse) -> Rows:

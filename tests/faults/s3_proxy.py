@@ -76,7 +76,11 @@ class FaultyProxy:
         """The fault that the next request meets, if any."""
         with self._lock:
             self.requests += 1
-            if self.loses_first_commits and command == "PUT" and path.endswith("/_delta_log/00000000000000000001.json"):
+            if (
+                self.loses_first_commits
+                and command == "PUT"
+                and path.endswith("/_delta_log/00000000000000000001.json")
+            ):
                 fault: str | None = None if path in self._seen else ANSWER_LOST
                 self._seen.add(path)
             elif self.script:
