@@ -3,34 +3,27 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from deltalake import write_deltalake
+from deltalake.exceptions import DeltaError
 
-from smartdrive_dagster.defs import ingestion as ingestion_module
-from smartdrive_dagster.defs.ingestion import Ingestion, Progress
-from smartdrive_dagster.defs.recomputation import recompute_trips, stale
-from smartdrive_dagster.domain.trips import HALO_DAYS
-from smartdrive_dagster.lake.audit import balances
 from smartdrive_dagster.lake.lakehouse import Commit, Lakehouse
 from smartdrive_dagster.landing.store import LandingStore
-from smartdrive_dagster.tables import ALL, gold
-from tests.comparison import contents
 from tests.faults.harness import Campaign, Result, Step
+from tests.faults.lake_road import batches_of, compare, ingest, once, recompute_trips, rows_of
 from tests.faults.s3_proxy import FaultyProxy
 from tests.faults.s3_service import PATIENCE, STALL_S, environment, new_bucket, s3_service
-from tests.messages import SECRET, START, event, land, telemetry
+from tests.messages import START, event, land, telemetry
 
 _OBJECTS: Final = 4
 _BATCH: Final = 2
-_GAP_S: Final = 300.0
 _MOST_TRIES: Final = 300
 _T = TypeVar("_T")
-Rows = dict[str, Counter[str]]
 
 
 class _Repeating:
@@ -44,7 +37,7 @@ class _Repeating:
         for number in range(_MOST_TRIES):
             try:
                 done = step()
-            except Exception as error:  # noqa: BLE001 - whatever surfaces: a run would fail, and be run again
+            except Exception as error:  # whatever surfaces: a run would fail, and be run again
                 self.raised[type(error).__name__] += 1
                 self.failed_in_a_row = max(self.failed_in_a_row, number + 1)
             else:
@@ -52,18 +45,16 @@ class _Repeating:
         raise RuntimeError(f"{_MOST_TRIES} tries failed: {self.raised}")
 
 
-def _road(url: str, again: _Repeating) -> Lakehouse:
+def _road(url: str, again: Callable[[Callable[[], Any]], Any]) -> Lakehouse:
     """Land, ingest, recompute, each step until it succeeds."""
     store = again(lambda: LandingStore(f"{url}/landing"))
     lakehouse = Lakehouse(f"{url}/lake")
-    lakehouse.storage_options |= PATIENCE
+    lakehouse.storage_options |= PATIENCE if "://" in url else {}
     for number in range(_OBJECTS):
-        again(lambda number=number: _land(store, number))  # type: ignore[misc]
-    ingestion = Ingestion(lakehouse, store, SECRET)
-    while again(lambda: ingestion.advance(START.date(), Progress())):
+        again(lambda number=number: _land(store, number))
+    ingest(lakehouse, store, [START.date()], again)
+    while again(lambda: recompute_trips(lakehouse)):
         pass
-    while days := again(lambda: stale(lakehouse, gold.TRIPS, HALO_DAYS, until=datetime.now(UTC).date())):
-        again(lambda days=days: list(recompute_trips(lakehouse, days, _GAP_S, redo=False)))  # type: ignore[misc]
     return lakehouse
 
 
@@ -75,33 +66,6 @@ def _land(store: LandingStore, number: int) -> None:
         land(
             store, telemetry(number, at=at, samples=30), event(100 + number, at=at), at=at, name=f"drive-{number}"
         )
-
-
-def _rows(lakehouse: Lakehouse) -> Rows:
-    return {name: Counter(rows) for name, rows in contents(lakehouse, ALL).items()}
-
-
-@contextmanager
-def _small_batches() -> Iterator[None]:
-    before = ingestion_module.BATCH_OBJECTS
-    ingestion_module.BATCH_OBJECTS = _BATCH  # type: ignore[misc]
-    try:
-        yield
-    finally:
-        ingestion_module.BATCH_OBJECTS = before  # type: ignore[misc]
-
-
-def _compare(result: Result, lakehouse: Lakehouse, expected: Rows, url: str) -> None:
-    got = _rows(lakehouse)
-    result.lost += sum((expected[name] - got[name]).total() for name in expected)
-    result.duplicated += sum((got[name] - expected[name]).total() for name in expected)
-    if not balances(lakehouse).close:
-        result.broken.append("a balance stays open")
-    if days := stale(lakehouse, gold.TRIPS, HALO_DAYS, until=datetime.now(UTC).date()):
-        result.broken.append(f"{len(days)} days of Gold stay stale")
-    landed = len(LandingStore(f"{url}/landing").list().objects)
-    if landed != _OBJECTS:
-        result.broken.append(f"{landed} landing objects of {_OBJECTS}")
 
 
 def through_a_faulty_network(share: float) -> Callable[[Path, int, Step], Result]:
@@ -128,14 +92,12 @@ def written_again_unseen(folder: Path, trials: int, step: Step) -> Result:
 
 
 def _write_until_told(self: Lakehouse, snapshot: Any, frame: Any, predicate: Any, marks: Any) -> Commit:
-    while True:
-        try:
-            write_deltalake(
-                self.uri(snapshot.table), frame, mode="append", storage_options=self.storage_options or None
-            )
-        except Exception:  # noqa: BLE001 - the fault itself
-            continue
-        return Commit(snapshot.table, self.open(snapshot.table).version, frame.height)
+    options = self.storage_options or None
+    for _ in range(_MOST_TRIES):
+        with suppress(OSError, DeltaError):
+            write_deltalake(self.uri(snapshot.table), frame, mode="append", storage_options=options)
+            return Commit(snapshot.table, self.open(snapshot.table).version, frame.height)
+    raise RuntimeError(f"{_MOST_TRIES} writes failed")
 
 
 def _run(
@@ -145,8 +107,8 @@ def _run(
     requests, worst = 0, 0
     faults: Counter[str] = Counter()
     unanswered: Counter[str] = Counter()
-    with s3_service(folder) as endpoint, _small_batches():
-        expected = _rows(_road(str(folder / "clean"), _Repeating()))
+    with s3_service(folder) as endpoint, batches_of(_BATCH):
+        expected = rows_of(_road(str(folder / "clean"), once))
         for number in result.count(trials, step):
             url = new_bucket(endpoint)
             proxy = FaultyProxy(endpoint, share=share, seed=number, stall_s=STALL_S)
@@ -159,7 +121,9 @@ def _run(
             unanswered += proxy.ambiguous
             raised += again.raised
             worst = max(worst, again.failed_in_a_row)
-            _compare(result, Lakehouse(f"{url}/lake"), expected, url)
+            compare(result, Lakehouse(f"{url}/lake"), expected)
+            if (landed := len(LandingStore(f"{url}/landing").list().objects)) != _OBJECTS:
+                result.broken.append(f"{landed} landing objects of {_OBJECTS}")
     result.notes.append(f"{faults.total():,} of {requests:,} requests failed")
     stored = ", ".join(f"{count} {what}" for what, count in sorted(unanswered.items())) or "nothing"
     result.notes.append(f"stored without an answer: {stored}")
