@@ -33,6 +33,7 @@ LANDING: Final = dg.AssetSpec(
     owners=["team:smartdrive"],
     partitions_def=ARRIVAL_DAYS,
 )
+_LOOK_EVERY: Final = 64  # steps between looks at how fragmented the tables are
 _CODE_VERSION: Final = "1"
 _BRONZE: Final = (bronze.MESSAGES, bronze.OBJECTS)
 _SILVER: Final = (silver.TELEMETRY, silver.EVENTS, silver.DTC_READINGS, silver.QUARANTINE, silver.MESSAGES)
@@ -155,8 +156,12 @@ def _loop(
 ) -> None:
     ingestion = lake.ingestion()
     started = last_work = last_report = time.monotonic()
+    steps = 0
     while True:
         worked = sum(ingestion.advance(day, progress) for day in days) > 0
+        if worked and steps % _LOOK_EVERY == 0:
+            _merge(context, lake)
+        steps += worked
         now = time.monotonic()
         last_work = now if worked else last_work
         if now - last_report >= config.report_s:
@@ -174,6 +179,17 @@ def _loop(
             return
         if not worked:
             time.sleep(config.poll_s)
+
+
+def _merge(context: dg.AssetExecutionContext, lake: LakeResource) -> None:
+    """Merge small files where there are many, since every step reads those of its day. It may fail: no row changes."""
+    from smartdrive_dagster.lake.maintenance import MaintenanceError, merge_where_fragmented
+
+    try:
+        if done := merge_where_fragmented(lake.lakehouse(), TABLES):
+            context.log.info(f"small files merged: {done}")
+    except MaintenanceError as error:
+        context.log.warning(f"small files stay as they are for now: {error}")
 
 
 def _report(context: dg.AssetExecutionContext, progress: "Progress") -> None:

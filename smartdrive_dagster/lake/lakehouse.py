@@ -25,10 +25,10 @@ from smartdrive_dagster.lake.evolution import (
 )
 from smartdrive_dagster.lake.frames import conform, delta_schema, polars_schema
 from smartdrive_dagster.lake.retries import MAX_FAULTS, attempts, may_pass, past_faults
-from smartdrive_dagster.lake.upkeep import Maintenance, maintain
+from smartdrive_dagster.lake.upkeep import Maintenance, maintain, merge
 from smartdrive_dagster.tables import Days, Table
 
-_MAX_ATTEMPTS = 50
+_MAX_ATTEMPTS = 100  # of 20 writers at once the unluckiest may lose dozens of races
 HISTORY = "history"
 
 
@@ -245,6 +245,10 @@ class Lakehouse:
         retention, which is a property of the table.
         """
         return maintain(lambda: self._load(table), is_remote=self._is_remote)
+
+    def merge(self, table: Table) -> tuple[int, int]:
+        """Merge small files only; how many were, and how often a writer was in the way."""
+        return merge(lambda: self._load(table), is_remote=self._is_remote)
 
     def fresh_until(self, table: Table, days: Iterable[date]) -> dict[date, int]:
         """For each day the ledger batch that its last computation had seen; 0 for a day never computed."""

@@ -10,8 +10,8 @@ from typing import Final, TypeVar
 from deltalake.exceptions import CommitFailedError, DeltaError, SchemaMismatchError, TableNotFoundError
 
 FIRST_WAIT_S: Final = 0.02
-LONGEST_WAIT_S: Final = 5.0
-# Waits of 0.01 s and of 2.5 s on average: an object store that is away for longer is for whoever starts runs.
+LONGEST_WAIT_S: Final = 10.0
+# Half a minute at most: an object store that is away for longer is for whoever starts runs.
 MAX_FAULTS: Final = 10
 _T = TypeVar("_T")
 
@@ -22,17 +22,22 @@ def attempts(
     """Number attempts from 0, waiting before each but the first.
 
     The wait is uniform between nothing and a bound that doubles ("full jitter"): writers that collided once would
-    collide again if all of them waited equally long.
+    collide again if all of them waited equally long. It starts from the length of the attempt before, since two
+    attempts that take seconds are not kept apart by milliseconds.
 
     Args:
         most: how many attempts there are.
         draw: uniform over [0, 1).
         sleep: waits for so many seconds.
     """
+    took_s = 0.0
     for number in range(most):
         if number:
-            sleep(draw() * min(LONGEST_WAIT_S, FIRST_WAIT_S * 2.0 ** min(number - 1, 32)))
+            first_s = max(FIRST_WAIT_S, took_s)
+            sleep(draw() * min(LONGEST_WAIT_S, first_s * 2.0 ** min(number - 1, 32)))
+        began = time.monotonic()
         yield number
+        took_s = time.monotonic() - began
 
 
 def may_pass(error: Exception) -> bool:

@@ -6,11 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+import polars as pl
 from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError
 
 from smartdrive_dagster.lake.retries import attempts, past_faults
 
+MERGE_AT: Final = 64
+"""So many small files in excess make reading slow enough to merge them before the night."""
+_SMALL_BYTES: Final = 16 << 20
 _MAX_MERGES: Final = 5
 
 
@@ -42,20 +46,36 @@ def maintain(load: Callable[[], DeltaTable], *, is_remote: bool) -> Maintenance:
         load: opens the newest version.
         is_remote: the table lies in an object store, whose faults may pass.
     """
-    merged, lost = past_faults(lambda: _merge(load), is_remote=is_remote)
+    merged, lost = merge(load, is_remote=is_remote)
     deleted = past_faults(lambda: _delete(load()), is_remote=is_remote)
     files = past_faults(lambda: _shorten(load()), is_remote=is_remote)
     return Maintenance(merged_files=merged, files=files, deleted_files=deleted, lost_merges=lost)
 
 
-def _merge(load: Callable[[], DeltaTable]) -> tuple[int, int]:
-    """Files merged, and merges lost to writers."""
+def excess_files(delta: DeltaTable) -> int:
+    """How many small files a merge would save: those beyond the first of each partition."""
+    files = pl.DataFrame(delta.get_add_actions(flatten=True))
+    small = files.filter(pl.col("size_bytes") < _SMALL_BYTES)
+    partitions = small.select(pl.col("^partition.*$").cast(pl.String), pl.lit("")).n_unique()
+    return small.height - partitions
+
+
+def merge(load: Callable[[], DeltaTable], *, is_remote: bool) -> tuple[int, int]:
+    """Merge small files within their partitions.
+
+    Returns:
+        Files merged, and merges lost to writers who replaced files meanwhile.
+    """
     for lost in attempts(_MAX_MERGES):
         try:
-            return int(load().optimize.compact(max_concurrent_tasks=1)["numFilesRemoved"]), lost
+            return past_faults(lambda: _merge(load()), is_remote=is_remote), lost
         except CommitFailedError:
             continue
     return 0, _MAX_MERGES
+
+
+def _merge(delta: DeltaTable) -> int:
+    return int(delta.optimize.compact(max_concurrent_tasks=1)["numFilesRemoved"])
 
 
 def _delete(delta: DeltaTable) -> int:

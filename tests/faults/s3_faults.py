@@ -9,7 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from deltalake import write_deltalake
+from deltalake import CommitProperties, Transaction, write_deltalake
 from deltalake.exceptions import DeltaError
 
 from smartdrive_dagster.lake.lakehouse import Commit, Lakehouse
@@ -92,10 +92,16 @@ def written_again_unseen(folder: Path, trials: int, step: Step) -> Result:
 
 
 def _write_until_told(self: Lakehouse, snapshot: Any, frame: Any, predicate: Any, marks: Any) -> Commit:
-    options = self.storage_options or None
+    properties = CommitProperties(app_transactions=[Transaction(*mark) for mark in marks.items()])
     for _ in range(_MOST_TRIES):
         with suppress(OSError, DeltaError):
-            write_deltalake(self.uri(snapshot.table), frame, mode="append", storage_options=options)
+            write_deltalake(
+                self.uri(snapshot.table),
+                frame,
+                mode="append",
+                storage_options=self.storage_options or None,
+                commit_properties=properties,
+            )
             return Commit(snapshot.table, self.open(snapshot.table).version, frame.height)
     raise RuntimeError(f"{_MOST_TRIES} writes failed")
 
