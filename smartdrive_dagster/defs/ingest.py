@@ -182,7 +182,7 @@ def _loop(
 
 
 def _merge(context: dg.AssetExecutionContext, lake: LakeResource) -> None:
-    """Merge small files where there are many, since every step reads those of its day. It may fail: no row changes."""
+    """Merge small files where there are many, since every step reads its day's. It may fail: no row changes."""
     from smartdrive_dagster.lake.maintenance import MaintenanceError, merge_where_fragmented
 
     try:

@@ -47,8 +47,7 @@ def _run(
     try:
         body(*arguments)
     except Exception as error:  # a control has many, and each traceback fills a screen
-        print(f"{body.__name__}: {type(error).__name__}: {str(error)[:160]}", file=sys.stderr)
-        sys.exit(1)
+        sys.exit(f"{body.__name__}: {type(error).__name__}: {str(error)[:160]}")
 
 
 def objects(*names: str, day: date = DAY) -> pl.DataFrame:

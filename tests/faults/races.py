@@ -143,28 +143,32 @@ def _alone(lake: Path, landing: str, days: list[date]) -> Lakehouse:
 
 def daemons(folder: Path, trials: int, step: Step) -> Result:
     """Two daemons with run storages of their own work on one lake and one landing zone."""
-    from tests.end_to_end.test_daemon import daemon, until
-
     result = Result("two daemons over one lake")
     for number in result.count(trials, step):
-        shared = folder / f"shared-{number}"
-        lakehouse, store = Lakehouse(str(shared / "lake")), LandingStore(str(shared / "landing"))
-        homes = [_home_over(shared, folder / f"home-{number}-{name}") for name in "ab"]
-        with daemon(homes[0]), daemon(homes[1]):
-            for drive in range(_RUN_OBJECTS):
-                _land_now(store, drive)
-                time.sleep(1.0)
-            began = time.monotonic()
-            until(lambda: _samples(lakehouse) == 60 * _RUN_OBJECTS, "all samples", 600)
-            until(lambda: balances(lakehouse).close and not stale_days(lakehouse), "balances and trips", 600)
-            result.recovered_s.append(time.monotonic() - began)
-            ran = [_ingest_runs(home) for home in homes]
-        if not all(ran):
-            result.broken.append(f"a daemon had nothing to do: {ran} runs")
-        days = sorted({entry.landing_date for entry in store.list().objects})
-        compare(result, lakehouse, rows_of(_alone(shared / "clean", str(shared / "landing"), days)))
-        result.notes.append(f"{ran[0]} and {ran[1]} ingestion runs")
+        _race_daemons(folder / str(number), result)
     return result
+
+
+def _race_daemons(folder: Path, result: Result) -> None:
+    from tests.end_to_end.test_daemon import daemon, until
+
+    shared = folder / "shared"
+    lakehouse, store = Lakehouse(str(shared / "lake")), LandingStore(str(shared / "landing"))
+    homes = [_home_over(shared, folder / name) for name in ("one", "other")]
+    with daemon(homes[0]), daemon(homes[1]):
+        for drive in range(_RUN_OBJECTS):
+            _land_now(store, drive)
+            time.sleep(1.0)
+        began = time.monotonic()
+        until(lambda: _samples(lakehouse) == 60 * _RUN_OBJECTS, "all samples", 600)
+        until(lambda: balances(lakehouse).close and not stale_days(lakehouse), "balances and trips", 600)
+        result.recovered_s.append(time.monotonic() - began)
+        ran = [_ingest_runs(home) for home in homes]
+    if not all(ran):
+        result.broken.append(f"a daemon had nothing to do: {ran} runs")
+    days = sorted({entry.landing_date for entry in store.list().objects})
+    compare(result, lakehouse, rows_of(_alone(shared / "clean", str(shared / "landing"), days)))
+    result.notes.append(f"{ran[0]} and {ran[1]} ingestion runs")
 
 
 def _home_over(shared: Path, home: Path) -> Path:
