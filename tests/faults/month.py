@@ -1,9 +1,9 @@
 """A month of one-minute batches with maintenance every night: files, log, query and batch must not grow with it.
 
 Simulated are the minutes in which a car drives: two drives of an hour a day. Each minute lands one object of 60
-samples, which is taken through Bronze, Silver and the ledger as the looping run does it; after each drive gold.trips
-is recomputed. Time is simulated too, and delta-rs knows the real clock only: so before each night the two retention properties of
-every table are set to what the last seven simulated days took.
+samples, which is taken through Bronze, Silver and the ledger as the looping run does it; after each drive
+gold.trips is recomputed. Time is simulated too, and delta-rs knows the real clock only: so before each night the
+two retention properties of every table are set to what the last seven simulated days took.
 """
 
 from __future__ import annotations
