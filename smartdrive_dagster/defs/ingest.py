@@ -34,6 +34,7 @@ LANDING: Final = dg.AssetSpec(
     owners=["team:smartdrive"],
     partitions_def=ARRIVAL_DAYS,
 )
+_LOOK_EVERY: Final = 64  # steps between looks at how fragmented the tables are
 _CODE_VERSION: Final = "1"
 _BRONZE: Final = (bronze.MESSAGES, bronze.OBJECTS)
 _SILVER: Final = (silver.TELEMETRY, silver.EVENTS, silver.DTC_READINGS, silver.QUARANTINE, silver.MESSAGES)
@@ -158,11 +159,15 @@ def _loop(
 ) -> None:
     ingestion = lake.ingestion()
     started = last_work = last_report = time.monotonic()
-    worked = False
+    worked, taken = False, 0
     steps = _steps(ingestion, days, progress)
     while True:
         took_in = next(steps, None)  # None: the pass is over, and what has landed meanwhile is for the next one
-        worked = worked or took_in is True
+        if took_in:
+            worked = True
+            if taken % _LOOK_EVERY == 0:
+                _merge(context, lake)
+            taken += 1
         now = time.monotonic()
         last_work = now if took_in else last_work
         if now - last_report >= config.report_s:
@@ -189,6 +194,17 @@ def _loop(
 def _steps(ingestion: "Ingestion", days: list[date], progress: "Progress") -> Iterator[bool]:
     for day in days:
         yield from ingestion.steps(day, progress)
+
+
+def _merge(context: dg.AssetExecutionContext, lake: LakeResource) -> None:
+    """Merge small files where there are many, since every step reads its day's. It may fail: no row changes."""
+    from smartdrive_dagster.lake.maintenance import MaintenanceError, merge_where_fragmented
+
+    try:
+        if done := merge_where_fragmented(lake.lakehouse(), TABLES):
+            context.log.info(f"small files merged: {done}")
+    except MaintenanceError as error:
+        context.log.warning(f"small files stay as they are for now: {error}")
 
 
 def _report(context: dg.AssetExecutionContext, progress: "Progress") -> None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
 _CHUNK: Final = 1 << 20
+_MAX_PARTS: Final = 5  # of one object, each ended by a broken connection
 _STAGED: Final = ".staged-"
 _STAGED_FOR_S: Final = 3600.0  # a writer stages for milliseconds: an hour later it is dead, and its file a stray
 _DEPTH: Final = 3  # channel, day and hour
@@ -171,15 +172,17 @@ class Bucket:
         self._client = _client()
 
     def put(self, key: str, body: bytes) -> bool:
-        """One PUT on the condition that there is no such key."""
+        """One PUT on the condition that there is no such key; True also where only its answer was lost."""
         from botocore.exceptions import ClientError
 
         try:
             self._client.put_object(Bucket=self._bucket, Key=self._prefix + key, Body=body, IfNoneMatch="*")
         except ClientError as error:
-            if error.response["Error"]["Code"] in {"PreconditionFailed", "412"}:
-                return False
-            raise
+            if error.response["Error"]["Code"] not in {"PreconditionFailed", "412"}:
+                raise
+            # The client tries again where an answer is lost, and then may meet what it stored itself.
+            was_repeated = error.response["ResponseMetadata"].get("RetryAttempts", 0) > 0
+            return was_repeated and b"".join(self.read(key)) == body
         return True
 
     def keys(self, prefix: str) -> Iterator[Found]:
@@ -197,16 +200,30 @@ class Bucket:
                 yield entry["Prefix"].rstrip("/").rsplit("/", 1)[-1]
 
     def read(self, key: str) -> Iterator[bytes]:
-        """Stream one GET."""
+        """Stream one GET; where it breaks off, another for the rest."""
         from botocore.exceptions import BotoCoreError, ClientError
 
-        try:
-            answer = self._client.get_object(Bucket=self._bucket, Key=self._prefix + key)
-            yield from answer["Body"].iter_chunks(_CHUNK)
-        except self._client.exceptions.NoSuchKey as error:
-            raise FileNotFoundError(f"landing object {key} is gone") from error
-        except (BotoCoreError, ClientError) as error:
-            raise OSError(str(error)) from error
+        position = 0
+        for part in range(_MAX_PARTS):
+            try:
+                for chunk in self._rest(key, position):
+                    position += len(chunk)
+                    yield chunk
+                return
+            except self._client.exceptions.NoSuchKey as error:
+                raise FileNotFoundError(f"landing object {key} is gone") from error
+            except (BotoCoreError, ClientError) as error:
+                if part == _MAX_PARTS - 1:
+                    raise OSError(str(error)) from error
+
+    def _rest(self, key: str, position: int) -> Iterator[bytes]:
+        place = self._prefix + key
+        answer = (
+            self._client.get_object(Bucket=self._bucket, Key=place, Range=f"bytes={position}-")
+            if position  # an empty object has no byte 0 to ask for
+            else self._client.get_object(Bucket=self._bucket, Key=place)
+        )
+        yield from answer["Body"].iter_chunks(_CHUNK)
 
     def _below(self, prefix: str) -> str:
         return f"{self._prefix}{prefix}/" if prefix else self._prefix
