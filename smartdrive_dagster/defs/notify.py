@@ -103,7 +103,7 @@ def failure_sensor(context: dg.RunFailureSensorContext, lake: LakeResource) -> N
         episode_id=f"run-failed/{job}/{now:%Y-%m-%d}",
         severity="critical",
         title=f"SmartDrive: job {job} failed",
-        text=f"Run {context.dagster_run.run_id} failed; its log in the Dagster UI says why. The next one tries again.",
+        text=f"Run {context.dagster_run.run_id} failed; its log in the Dagster UI says why. The next tries again.",
         opened_at=now,
     )
     outbox_of(settings).deliver([failed], _channels(settings), now=now)
