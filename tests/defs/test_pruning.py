@@ -12,7 +12,7 @@ import yaml
 
 from smartdrive_dagster.definitions import definitions
 from smartdrive_dagster.defs.pruning import Pruned, prune, runs_that_show
-from smartdrive_dagster.defs.triggers import RunHistory, _history
+from smartdrive_dagster.defs.triggers import RunHistory, run_history
 from smartdrive_dagster.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -172,13 +172,13 @@ def test_a_sensor_reads_the_history_of_runs_as_before(instance: dg.DagsterInstan
     tags = {"dagster/partition": "day-1"}
     for _ in range(2):
         run(instance, 1, fails=True)
-    assert _history(instance, "ingest", tags).failures == 2
+    assert run_history(instance, "ingest", tags).failures == 2
     two_weeks_later(instance)
-    assert _history(instance, "ingest", tags).failures == 1
+    assert run_history(instance, "ingest", tags).failures == 1
     run(instance, 1)
     two_weeks_later(instance)
-    assert _history(instance, "ingest", tags) == RunHistory()
-    assert _history(instance, "ingest", {"dagster/partition": "day-2"}) == RunHistory()
+    assert run_history(instance, "ingest", tags) == RunHistory()
+    assert run_history(instance, "ingest", {"dagster/partition": "day-2"}) == RunHistory()
 
 
 def test_a_run_of_many_partitions_stays_until_the_last_of_them_was_done_anew(instance: dg.DagsterInstance) -> None:
