@@ -21,6 +21,8 @@ from smartdrive_dagster.lake.lakehouse import Lakehouse
 from smartdrive_dagster.lake.models import readable_tables
 from smartdrive_dagster.landing.store import LandingStore
 from smartdrive_dagster.tables import gold, silver
+from smartdrive_dagster.watch.facts import look
+from smartdrive_dagster.watch.findings import Limits, findings
 from tests.comparison import repeated
 from tests.messages import land, telemetry
 
@@ -48,6 +50,11 @@ class Home:
     def runs(self, job: str, *statuses: dg.DagsterRunStatus) -> list[dg.DagsterRun]:
         with dg.DagsterInstance.from_config(str(self.dagster_home)) as instance:
             return list(instance.get_runs(dg.RunsFilter(job_name=job, statuses=list(statuses))))
+
+    def silence(self, at: datetime) -> list[str]:
+        """What a look from outside tells of the daemon."""
+        facts = look(self.lakehouse, self.store, Limits(), at=at, dagster_home=self.dagster_home)
+        return [finding.text for finding in findings(facts, Limits()) if finding.kind == "daemon"]
 
     def process_of(self, run: dg.DagsterRun) -> int:
         """The process that executes a run, as it told the event log."""
@@ -102,5 +109,8 @@ def test_what_lands_becomes_trips_by_itself_also_after_a_run_was_killed(tmp_path
         home.drive(2)
         until(lambda: home.samples() == 120, "the samples after a run was killed", 240)
         until(lambda: balances(home.lakehouse).close, "the ledger, which is written last")
+        assert home.silence(datetime.now(UTC)) == []
+    (silence,) = home.silence(datetime.now(UTC) + timedelta(minutes=6))  # its daemon was killed just now
+    assert "sensor" in silence
     assert repeated(home.lakehouse, readable_tables()) == {}
     assert [run.run_id for run in home.runs("ingest", dg.DagsterRunStatus.FAILURE)] == [looping.run_id]
