@@ -145,7 +145,7 @@ def _run(
 
 
 CAMPAIGNS: Final[dict[str, Campaign]] = {
-    "s3-10": Campaign(through_a_faulty_network(0.1), trials=20, quick=0),
-    "s3-30": Campaign(through_a_faulty_network(0.3), trials=20, quick=1),
+    "s3-10": Campaign(through_a_faulty_network(0.1), trials=10, quick=0),
+    "s3-30": Campaign(through_a_faulty_network(0.3), trials=10, quick=1),
     "s3-control": Campaign(written_again_unseen, trials=3, quick=1),
 }
