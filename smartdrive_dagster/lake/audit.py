@@ -25,7 +25,7 @@ class Balances:
         samples_accepted: samples in Silver.
         samples_duplicate: samples that another line had brought.
         samples_quarantined: samples rejected.
-        objects_out_of_balance: judged objects with another number of lines in the ledger than in Bronze.
+        objects_out_of_balance: objects with more lines in the ledger than in Bronze; fewer are work left to do.
         lines_out_of_balance: lines whose samples do not add up.
         samples_in_silver: rows of silver.telemetry and silver.events.
     """
@@ -56,7 +56,7 @@ def balances(lakehouse: Lakehouse) -> Balances:
     objects = lakehouse.scan(bronze.OBJECTS).select("object_key", "lines").collect()
     ledger = lakehouse.scan(silver.MESSAGES)
     judged = ledger.group_by("object_key").agg(judged=pl.len()).collect()
-    held = objects.join(judged, on="object_key", how="left")
+    held = objects.join(judged, on="object_key", how="left").with_columns(pl.col("judged").fill_null(0))
     counts = ("samples", "samples_accepted", "samples_duplicate", "samples_quarantined")
     parts = pl.sum_horizontal(counts[1:])
     totals = ledger.select(
@@ -66,13 +66,13 @@ def balances(lakehouse: Lakehouse) -> Balances:
     return Balances(
         objects=objects.height,
         lines=int(objects.get_column("lines").sum()),
-        unjudged=int(held.filter(pl.col("judged").is_null()).get_column("lines").sum()),
+        unjudged=int(held.select((pl.col("lines") - pl.col("judged")).clip(lower_bound=0).sum()).item()),
         verdicts=dict(verdicts.iter_rows()),
         samples=int(totals.item(0, "samples")),
         samples_accepted=int(totals.item(0, "samples_accepted")),
         samples_duplicate=int(totals.item(0, "samples_duplicate")),
         samples_quarantined=int(totals.item(0, "samples_quarantined")),
-        objects_out_of_balance=held.filter(pl.col("judged") != pl.col("lines")).height,
+        objects_out_of_balance=held.filter(pl.col("judged") > pl.col("lines")).height,
         lines_out_of_balance=int(totals.item(0, "odd")),
         samples_in_silver=lakehouse.open(silver.TELEMETRY).count() + lakehouse.open(silver.EVENTS).count(),
     )

@@ -250,6 +250,13 @@ class Lakehouse:
         """Merge small files only; how many were, and how often a writer was in the way."""
         return merge(lambda: self._load(table), is_remote=self._is_remote)
 
+    def batch_at(self, table: Table, moment: datetime) -> int:
+        """The table's own transaction number as it was at a moment; 0 where there was no such table yet."""
+        snapshot = self.open(table)
+        if snapshot.delta is not None:
+            snapshot.delta.load_as_version(moment)  # of a moment before the first version: the first, still empty
+        return snapshot.batch
+
     def fresh_until(self, table: Table, days: Iterable[date]) -> dict[date, int]:
         """For each day the ledger batch that its last computation had seen; 0 for a day never computed."""
         snapshot = self.open(table)

@@ -76,7 +76,7 @@ def files_of(lakehouse: Lakehouse, table: Table) -> dict[str, set[str]]:
 
 def everything_below(url: str) -> dict[str, bytes]:
     place = Bucket(url) if "://" in url else Directory(Path(url))
-    return {key: b"".join(place.read(key)) for key, _ in place.keys("")}
+    return {found.key: b"".join(place.read(found.key)) for found in place.keys("") if not found.key.endswith("/")}
 
 
 @pytest.fixture
