@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping
 from datetime import date
@@ -34,14 +35,19 @@ def start(body: Callable[..., None], *arguments: object, retention: str = evolut
     processes = multiprocessing.get_context("forkserver")
     processes.set_forkserver_preload([__name__])
     cloud = {name: value for name, value in os.environ.items() if name.startswith(_CLOUD)}
-    process = processes.Process(target=_run, args=(cloud, retention, body, arguments), daemon=True)
+    process = processes.Process(target=_run, args=(os.getpid(), cloud, retention, body, arguments), daemon=True)
     process.start()
     return process
 
 
 def _run(
-    cloud: Mapping[str, str], retention: str, body: Callable[..., None], arguments: tuple[object, ...]
+    campaign: int,
+    cloud: Mapping[str, str],
+    retention: str,
+    body: Callable[..., None],
+    arguments: tuple[object, ...],
 ) -> None:
+    threading.Thread(target=_end_with, args=(campaign,), daemon=True).start()
     os.environ.update(cloud)
     evolution.RETENTION = retention  # type: ignore[misc]
     try:
@@ -50,21 +56,31 @@ def _run(
         sys.exit(f"{body.__name__}: {type(error).__name__}: {str(error)[:160]}")
 
 
+def _end_with(campaign: int) -> None:
+    """Some of these processes work for ever: none of them outlives the campaign, however that ends."""
+    while Path(f"/proc/{campaign}").exists():
+        time.sleep(1.0)
+    os._exit(1)
+
+
 def objects(*names: str, day: date = DAY) -> pl.DataFrame:
     """Rows of bronze.objects, one a name."""
-    return pl.DataFrame(
+    count = len(names)
+    known = pl.DataFrame(
         {
             "object_key": [f"telemetry/dt={day}/hr=08/{name}.jsonl" for name in names],
-            "landing_date": [day] * len(names),
-            "channel": ["telemetry"] * len(names),
-            "size_bytes": [1] * len(names),
-            "lines": [1] * len(names),
-            "payload_bytes": [1] * len(names),
-            "first_received_at": [START] * len(names),
-            "last_received_at": [START] * len(names),
+            "landing_date": [day] * count,
+            "channel": ["telemetry"] * count,
+            "size_bytes": [1] * count,
+            "lines": [1] * count,
+            "payload_bytes": [1] * count,
+            "first_received_at": [START] * count,
+            "last_received_at": [START] * count,
         },
-        schema=polars_schema(TABLE),
     )
+    schema = polars_schema(TABLE)
+    unknown = [pl.lit(None).alias(name) for name in schema if name not in known.columns]
+    return known.with_columns(unknown).select(pl.col(name).cast(dtype) for name, dtype in schema.items())
 
 
 def missing(rows: pl.DataFrame) -> Callable[[Snapshot], pl.DataFrame]:

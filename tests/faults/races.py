@@ -160,8 +160,8 @@ def _race_daemons(folder: Path, result: Result) -> None:
             _land_now(store, drive)
             time.sleep(1.0)
         began = time.monotonic()
-        until(lambda: _samples(lakehouse) == 60 * _RUN_OBJECTS, "all samples", 600)
-        until(lambda: balances(lakehouse).close and not stale_days(lakehouse), "balances and trips", 600)
+        until(lambda: _samples(lakehouse) == 60 * _RUN_OBJECTS, "all samples", 1200)
+        until(lambda: balances(lakehouse).close and not stale_days(lakehouse), "balances and trips", 1200)
         result.recovered_s.append(time.monotonic() - began)
         ran = [_ingest_runs(home) for home in homes]
     if not all(ran):
@@ -202,7 +202,7 @@ CAMPAIGNS: Final[dict[str, Campaign]] = {
     "writers": Campaign(writers(on_s3=False), trials=1000, quick=20),
     "writers-s3": Campaign(writers(on_s3=True), trials=1000, quick=20),
     "writers-control": Campaign(writers(on_s3=False, is_guarded=False), trials=100, quick=20),
-    "runs": Campaign(runs(), trials=50, quick=1),
+    "runs": Campaign(runs(), trials=20, quick=1),
     "runs-control": Campaign(runs(is_guarded=False), trials=5, quick=1),
     "daemons": Campaign(daemons, trials=3, quick=0),
 }
