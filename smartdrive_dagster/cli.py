@@ -213,11 +213,16 @@ def import_(
 @app.command(
     epilog="Examples:\n\n  smartdrive sql 'select * from gold.trips order by started_at limit 5'\n\n"
     "  smartdrive sql 'from marts.vehicle_daily' --format csv > daily.csv\n\n"
-    "  smartdrive sql 'describe gold.trips'"
+    "  smartdrive sql 'describe gold.trips'\n\n"
+    "  smartdrive sql 'select count(*) from gold.trips' --as-of 2026-11-20T12:00Z"
 )
 def sql(
     query: Annotated[str, typer.Argument(help="One SELECT over bronze.*, silver.*, gold.* and marts.*")],
     form: Annotated[str, typer.Option("--format", help="table, csv, json or parquet")] = "table",
+    as_of: Annotated[
+        str | None,
+        typer.Option(help="The tables as they were: at an instant (ISO 8601), or when gold.trips@12 was committed"),
+    ] = None,
 ) -> None:
     """Ask the lake with DuckDB, read-only. Times are shown in SMARTDRIVE_TIME_ZONE."""
     from smartdrive_dagster.lake.lakehouse import Lakehouse
@@ -226,7 +231,7 @@ def sql(
     if form not in FORMATS:
         raise typer.BadParameter(f"{form!r} is not one of {', '.join(FORMATS)}", param_hint="--format")
     settings = Settings()
-    frame = ask(Lakehouse(settings.lake_url), query, time_zone=settings.time_zone)
+    frame = ask(Lakehouse(settings.lake_url), query, time_zone=settings.time_zone, as_of=as_of)
     write_result(frame, cast("Format", form), sys.stdout.buffer)
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterable
+from datetime import datetime
 from importlib import resources
 from typing import TYPE_CHECKING, Final
 from uuid import uuid4
@@ -65,16 +66,21 @@ def session(time_zone: str) -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def connect(lakehouse: Lakehouse, *, time_zone: str, tables: Iterable[Table]) -> duckdb.DuckDBPyConnection:
+def connect(
+    lakehouse: Lakehouse, *, time_zone: str, tables: Iterable[Table], as_of: datetime | None = None
+) -> duckdb.DuckDBPyConnection:
     """Open DuckDB over some tables of the lake, read-only and locked.
 
-    Every query reads the newest version of each table it names. `INSTALL`, `LOAD` and `SET` are refused, and so is
-    to read, attach or copy to anything outside the lake's root; no view can be written to.
+    Every query reads the newest version of each table it names, or the one that it had at an instant. `INSTALL`,
+    `LOAD` and `SET` are refused, and so is to read, attach or copy to anything outside the lake's root; no view can
+    be written to.
 
     Args:
         lakehouse: the lake.
         time_zone: IANA name of the zone in which dates are taken from instants.
         tables: the tables to show.
+        as_of: show them as they were then. A table that did not exist yet is empty; a query that names one whose
+            log does not reach back so far fails and says so.
 
     Raises:
         CredentialsMissingError: the lake is on S3 and there are no credentials.
@@ -86,7 +92,7 @@ def connect(lakehouse: Lakehouse, *, time_zone: str, tables: Iterable[Table]) ->
             _create_secret(connection, lakehouse.url)
         _load_extension(connection, "delta")
         for table in tables:
-            connection.execute(_view(lakehouse, table))
+            connection.execute(_view(lakehouse, table) if as_of is None else _view_as_of(lakehouse, table, as_of))
             connection.execute(_comments(connection, table))
         connection.execute(f"SET allowed_directories = [{quoted(f'{lakehouse.url}/')}]")
         connection.execute("SET enable_external_access = false")
@@ -117,6 +123,29 @@ def _load_extension(connection: duckdb.DuckDBPyConnection, name: str) -> None:
 def _view(lakehouse: Lakehouse, table: Table) -> str:
     if lakehouse.exists(table):
         return f"CREATE VIEW {table} AS FROM delta_scan({quoted(lakehouse.uri(table))})"
+    return _empty_view(table)
+
+
+def _view_as_of(lakehouse: Lakehouse, table: Table, as_of: datetime) -> str:
+    from smartdrive_dagster.lake.time_travel import TooLongAgoError
+
+    try:
+        version = lakehouse.open(table, as_of=as_of).version
+    except TooLongAgoError as error:
+        return _failing_view(table, str(error))
+    if version < 0:
+        return _empty_view(table)
+    return f"CREATE VIEW {table} AS FROM delta_scan({quoted(lakehouse.uri(table))}, version = {version})"
+
+
+def _failing_view(table: Table, reason: str) -> str:
+    """A relation of the right columns that no query can read a row, or the want of one, from."""
+    failure = f"error({quoted(reason)})"
+    columns = ", ".join(f'CAST({failure} AS {DUCKDB_TYPES[c.dtype]}) AS "{c.name}"' for c in table.columns)
+    return f"CREATE VIEW {table} AS SELECT {columns} FROM range(1) WHERE {failure}"
+
+
+def _empty_view(table: Table) -> str:
     names = ", ".join(f'"{column.name}"' for column in table.columns)
     nulls = ", ".join(f"CAST(NULL AS {DUCKDB_TYPES[column.dtype]})" for column in table.columns)
     return f"CREATE VIEW {table} AS FROM (VALUES ({nulls})) AS nothing({names}) WHERE false"

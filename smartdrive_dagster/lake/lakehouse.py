@@ -18,6 +18,7 @@ from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
 from smartdrive_dagster.lake.frames import conform, delta_schema, polars_schema
+from smartdrive_dagster.lake.time_travel import at_instant
 from smartdrive_dagster.tables import Days, Table
 
 _MAX_ATTEMPTS = 50
@@ -146,12 +147,20 @@ class Lakehouse:
         """Whether the table has been created."""
         return DeltaTable.is_deltatable(self.uri(table), storage_options=self.storage_options)
 
-    def open(self, table: Table) -> Snapshot:
-        """Load the newest version of a table; one that does not exist yet is empty. Reading creates nothing."""
+    def open(self, table: Table, *, as_of: datetime | None = None) -> Snapshot:
+        """Load the newest version of a table, or the one that it had at an instant.
+
+        A table that does not exist yet, or did not then, is empty. Reading creates nothing.
+
+        Raises:
+            TooLongAgoError: the log does not reach back to `as_of`.
+        """
         try:
             delta = self._load(table)
         except TableNotFoundError:
             delta = None
+        if delta is not None and as_of is not None:
+            delta = at_instant(delta, str(table), as_of)
         return Snapshot(table, delta, self.url, self.storage_options)
 
     def scan(self, table: Table, days: Days | None = None) -> pl.LazyFrame:
