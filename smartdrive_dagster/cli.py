@@ -2,8 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -11,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from smartdrive_dagster.commands import backfill as backfill_command
+from smartdrive_dagster.commands.bars import progress as _progress
 from smartdrive_dagster.settings import SecretMissingError, Settings
 from smartdrive_dagster.up import command as up_command
 
@@ -221,7 +222,9 @@ def sql(
     form: Annotated[str, typer.Option("--format", help="table, csv, json or parquet")] = "table",
     as_of: Annotated[
         str | None,
-        typer.Option(help="The tables as they were: at an instant (ISO 8601), or when gold.trips@12 was committed"),
+        typer.Option(
+            help="The tables as they were: at an instant (ISO 8601), or when gold.trips@12 was committed"
+        ),
     ] = None,
 ) -> None:
     """Ask the lake with DuckDB, read-only. Times are shown in SMARTDRIVE_TIME_ZONE."""
@@ -259,6 +262,7 @@ def status(
 
 
 app.command(epilog=up_command.EPILOG)(up_command.up)
+app.command(epilog=backfill_command.EPILOG)(backfill_command.backfill)
 
 
 def main() -> None:
@@ -280,6 +284,7 @@ def main() -> None:
 
 # Errors whose text tells a user what to do. By name: importing their modules would slow down every --help.
 _TOLD = {
+    "BackfillError",
     "CredentialsMissingError",
     "DemoOptionsError",
     "FormatError",
@@ -295,6 +300,7 @@ _TOLD = {
     "RoadError",
     "ProcessingError",
     "QueryError",
+    "ShadowError",
     "StateError",
 }
 
@@ -306,17 +312,6 @@ def _advance(bars: Any, task: Any, done: int) -> None:
 def _fail(text: str) -> None:
     typer.secho(f"smartdrive: {text}", err=True, fg=typer.colors.RED)
     raise SystemExit(1)
-
-
-@contextmanager
-def _progress() -> Iterator[Any]:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    from smartdrive_dagster.screens import console
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console(error=True)) as bars:
-        yield bars
 
 
 def _vehicles_of(lakehouse: "Lakehouse", devices: Sequence[str]) -> dict[str, str]:

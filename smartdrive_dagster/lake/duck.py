@@ -72,8 +72,8 @@ def connect(
     """Open DuckDB over some tables of the lake, read-only and locked.
 
     Every query reads the newest version of each table it names, or the one that it had at an instant. `INSTALL`,
-    `LOAD` and `SET` are refused, and so is to read, attach or copy to anything outside the lake's root; no view can
-    be written to.
+    `LOAD` and `SET` are refused, and so is to read, attach or copy to anything outside the lake's root; no
+    view can be written to.
 
     Args:
         lakehouse: the lake.
@@ -142,7 +142,7 @@ def _failing_view(table: Table, reason: str) -> str:
     """A relation of the right columns that no query can read a row, or the want of one, from."""
     failure = f"error({quoted(reason)})"
     columns = ", ".join(f'CAST({failure} AS {DUCKDB_TYPES[c.dtype]}) AS "{c.name}"' for c in table.columns)
-    return f"CREATE VIEW {table} AS SELECT {columns} FROM range(1) WHERE {failure}"
+    return f"CREATE VIEW {table} AS SELECT {columns} FROM range(1) WHERE {failure}"  # noqa: S608 - quoted
 
 
 def _empty_view(table: Table) -> str:

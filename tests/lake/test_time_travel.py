@@ -85,7 +85,9 @@ def test_python_sees_the_same(tmp_path: Path, rows_of, monkeypatch: pytest.Monke
         assert pl.DataFrame(connection.sql(COUNT)).row(0) == (1, "a")
 
 
-@pytest.mark.parametrize("text", ["yesterday", "gold.trip@1", "silver.events@x", "silver.events@99", "gold.trips@1"])
+@pytest.mark.parametrize(
+    "text", ["yesterday", "gold.trip@1", "silver.events@x", "silver.events@99", "gold.trips@1"]
+)
 def test_what_names_no_instant_and_no_version_is_refused(text: str, tmp_path: Path, rows_of) -> None:
     lakehouse = Lakehouse(str(tmp_path))
     add(lakehouse, rows_of, "a")
