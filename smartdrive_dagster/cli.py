@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from smartdrive_dagster.commands import backfill as backfill_command
+from smartdrive_dagster.commands import explain as explain_command
+from smartdrive_dagster.commands import rebuild as rebuild_command
 from smartdrive_dagster.commands.bars import progress as _progress
 from smartdrive_dagster.settings import SecretMissingError, Settings
 from smartdrive_dagster.up import command as up_command
@@ -263,6 +265,8 @@ def status(
 
 app.command(epilog=up_command.EPILOG)(up_command.up)
 app.command(epilog=backfill_command.EPILOG)(backfill_command.backfill)
+app.command(epilog=explain_command.EPILOG)(explain_command.explain)
+app.command(epilog=rebuild_command.EPILOG)(rebuild_command.rebuild)
 
 
 def main() -> None:
@@ -297,7 +301,9 @@ _TOLD = {
     "NoCredentialsError",
     "OptionError",
     "PreflightError",
+    "RebuildError",
     "RoadError",
+    "RowNotFoundError",
     "ProcessingError",
     "QueryError",
     "ShadowError",

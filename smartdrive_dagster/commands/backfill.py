@@ -138,8 +138,8 @@ def show_changes(title: str, found: Sequence[Change]) -> RenderableType:
         vehicle = f"{change.vehicle_id[:_VEHICLE_LETTERS]}…" if change.vehicle_id else ""
         counts = (change.added, change.removed, change.changed)
         grid.add_row(vehicle, str(change.day), *(str(count) if count else "" for count in counts), _told(change))
-    if hidden := len(found) - _SHOWN_CHANGES:
-        grid.caption = f"and {hidden:,} more vehicles and days" if hidden > 0 else None
+    if (hidden := len(found) - _SHOWN_CHANGES) > 0:
+        grid.caption = f"and {hidden:,} more vehicles and days"
     return grid
 
 

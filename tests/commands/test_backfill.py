@@ -2,126 +2,24 @@
 
 from __future__ import annotations
 
-import shutil
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import boto3
 import pytest
 from typer.testing import CliRunner
 
 from smartdrive_dagster.cli import app
 from smartdrive_dagster.defs import backfill
-from smartdrive_dagster.defs.backfill import Recomputation, bring_up_to_date, recomputations, redo_readers
-from smartdrive_dagster.defs.ingestion import Ingestion, Progress
+from smartdrive_dagster.defs.backfill import redo_readers
 from smartdrive_dagster.defs.recomputation import recompute_trips
 from smartdrive_dagster.defs.shadow import ShadowError, compute_shadow, promote, shadow_changes
 from smartdrive_dagster.defs.work import stale_gold_days
-from smartdrive_dagster.domain.identity import vehicle_id
-from smartdrive_dagster.lake.lakehouse import Lakehouse
-from smartdrive_dagster.lake.models import readable_tables
 from smartdrive_dagster.lake.query import ask
-from smartdrive_dagster.landing.store import LandingStore
-from smartdrive_dagster.settings import Settings
 from smartdrive_dagster.tables import Days, gold
 from tests.comparison import contents, versions
-from tests.messages import OTHER_VIN, SECRET, START, VIN, land, telemetry
-
-DAY = START.date()
-LATER = DAY + timedelta(40)  # another chunk of days
-ALL_DAYS = Days(DAY - timedelta(2), LATER + timedelta(2))
-TODAY = LATER + timedelta(30)
-COMPARED = (gold.TRIPS, *(table for table in readable_tables() if table.layer == "marts"))
-
-
-class House:
-    """A lake with its landing zone, at library level."""
-
-    def __init__(self, root: Path | str) -> None:
-        self.root = str(root)
-        self.lakehouse = Lakehouse(f"{root}/lake")
-        self.settings = self.of()
-        self._known: dict[float, dict[str, Recomputation]] = {}
-
-    def of(self, gap_s: float = 300.0) -> Settings:
-        return Settings(
-            lake_url=f"{self.root}/lake",
-            landing_url=f"{self.root}/landing",
-            secret=SECRET.decode(),
-            trip_gap_s=gap_s,
-        )
-
-    def known(self, gap_s: float = 300.0) -> dict[str, Recomputation]:
-        if gap_s not in self._known:
-            self._known[gap_s] = recomputations(self.of(gap_s), until=TODAY)
-        return self._known[gap_s]
-
-    def drive(self, seq: int, at: datetime, vin: str = VIN) -> None:
-        """A minute of driving."""
-        landed = at + timedelta(minutes=2)
-        land(self.store, telemetry(seq, at=at, samples=60, vin=vin, device_id=f"edge-{vin[-1]}"), at=landed)
-
-    @property
-    def store(self) -> LandingStore:
-        return LandingStore(self.settings.landing_url)
-
-    def ingest(self) -> None:
-        ingestion = Ingestion(self.lakehouse, self.store, SECRET)
-        for day in sorted({entry.landing_date for entry in self.store.list().objects}):
-            while ingestion.advance(day, Progress()):
-                pass
-
-    def compute(self, gap_s: float = 300.0) -> None:
-        list(bring_up_to_date(self.lakehouse, self.known(gap_s), until=TODAY))
-
-    def trips(self, **options: datetime) -> list[tuple[object, ...]]:
-        trips = self.lakehouse.open(gold.TRIPS, **options).rows()
-        return trips.sort("started_at").select("vehicle_id", "event_date", "samples").collect().rows()
-
-    def diff(self, gap_s: float = 600.0, days: Days = ALL_DAYS) -> None:
-        list(compute_shadow(self.lakehouse, self.known(gap_s)[str(gold.TRIPS)], days, self.of(gap_s)))
-
-    def promotion(self, gap_s: float = 600.0) -> Iterator[object]:
-        known = self.known(gap_s)
-        return promote(self.lakehouse, known, known[str(gold.TRIPS)], self.of(gap_s))
-
-
-def filled(root: Path | str) -> House:
-    """Two minutes of driving with a pause of 400 s between them, on two days; another car that drives once."""
-    house = House(root)
-    for number, day in enumerate((DAY, LATER)):
-        start = START + (day - DAY)
-        house.drive(10 * number, start)
-        house.drive(10 * number + 1, start + timedelta(seconds=460))
-    house.drive(5, START + timedelta(hours=3), OTHER_VIN)
-    house.ingest()
-    house.compute()
-    return house
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return Path(filled(tmp_path_factory.mktemp("made")).root)
-
-
-def copied(made: Path, root: str) -> House:
-    """A copy of a lake and its landing zone: Delta tables know no place."""
-    if root.startswith("s3://"):
-        bucket, _, prefix = root.removeprefix("s3://").partition("/")
-        client = boto3.client("s3")
-        for path in made.rglob("*.*"):
-            if path.is_file():
-                client.upload_file(str(path), bucket, f"{prefix}/{path.relative_to(made)}")
-    else:
-        shutil.copytree(made, root, dirs_exist_ok=True)
-    return House(root)
-
-
-@pytest.fixture
-def house(tmp_path: Path, made: Path) -> House:
-    return copied(made, str(tmp_path))
+from tests.made_lake import ALL_DAYS, CAR, COMPARED, DAY, LATER, OTHER, TODAY, House, copied
+from tests.messages import OTHER_VIN, START
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +32,6 @@ def promoted(made: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
     return contents(direct.lakehouse, COMPARED)
 
 
-CAR, OTHER = vehicle_id(VIN, SECRET), vehicle_id(OTHER_VIN, SECRET)
 AS_300_S = [(CAR, DAY, 60), (CAR, DAY, 60), (OTHER, DAY, 60), (CAR, LATER, 60), (CAR, LATER, 60)]
 AS_600_S = [(CAR, DAY, 120), (OTHER, DAY, 60), (CAR, LATER, 120)]
 
@@ -252,9 +149,7 @@ def test_a_mart_is_compared_and_promoted_like_gold(house: House) -> None:
 
 class TestCommand:
     @pytest.fixture(autouse=True)
-    def _configured(self, house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-        for name in ("lake_url", "landing_url", "secret"):
-            monkeypatch.setenv(f"SMARTDRIVE_{name.upper()}", str(getattr(house.settings, name)))
+    def _configured(self, configured: House, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("SMARTDRIVE_TRIP_GAP_S", "600")
 
     def said(self, *arguments: str) -> str:
