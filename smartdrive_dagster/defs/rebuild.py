@@ -18,7 +18,7 @@ import polars as pl
 from smartdrive_dagster.defs.backfill import Recomputation, bring_up_to_date
 from smartdrive_dagster.defs.ingestion import BATCH_BYTES, BATCH_OBJECTS, Ingestion, Progress
 from smartdrive_dagster.domain.decoding import decode_lines, keyed_pseudonym
-from smartdrive_dagster.lake.audit import row_hash
+from smartdrive_dagster.lake.audit import row_hash, row_hashes
 from smartdrive_dagster.lake.lakehouse import Commit, Lakehouse, Snapshot
 from smartdrive_dagster.lake.models import readable_tables
 from smartdrive_dagster.landing.store import LandingStore
@@ -109,14 +109,17 @@ class Rebuild:
 
     def compare(self) -> Iterator[Comparison]:
         """Hold both lakes against each other, table by table."""
+        lakes = (self.present, self.new)
+        was, now = (row_hashes(lakehouse, readable_tables()) for lakehouse in lakes)
         for table in readable_tables():
-            rows, new_rows = (lakehouse.open(table).count() for lakehouse in (self.present, self.new))
-            is_equal = self._is_equal(table)
-            is_reordered = not is_equal and str(table) == str(_LEDGER) and self._is_equal(_LEDGER)
-            yield Comparison(str(table), rows, new_rows, is_equal or is_reordered, is_reordered)
+            name = str(table)
+            rows, new_rows = (lakehouse.open(table).count() for lakehouse in lakes)
+            is_equal = was[name] == now[name]
+            is_reordered = not is_equal and name == str(_LEDGER) and self._has_equal_lines()
+            yield Comparison(name, rows, new_rows, is_equal or is_reordered, is_reordered)
 
-    def _is_equal(self, table: Table) -> bool:
-        return row_hash(self.present, table) == row_hash(self.new, table)
+    def _has_equal_lines(self) -> bool:
+        return row_hash(self.present, _LEDGER) == row_hash(self.new, _LEDGER)
 
     def _copy_expired(self, day: date, progress: Progress) -> Iterator[int]:
         """Take a day's objects that landing no longer holds from the present Bronze, lines before objects."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -104,11 +105,20 @@ def row_hash(lakehouse: Lakehouse, table: Table) -> str:
     Equal rows, each as often, give equal digests. It is computed in a stream, and is no defence against somebody
     who wants two tables to look alike.
     """
-    columns = ", ".join(f'"{name}"' for name in table.content)
-    with closing(connect(lakehouse, time_zone="UTC", tables=[table])) as connection:
-        row = connection.execute(
-            f"WITH hashed AS (SELECT hash({columns}) AS h FROM {table}) "  # noqa: S608 - names of the spec
-            "SELECT count(*), coalesce(sum(h), 0), coalesce(bit_xor(h), 0) FROM hashed"
-        ).fetchone()
-    count, total, mixed = row or (0, 0, 0)
-    return f"{count:x}-{int(total):x}-{mixed:x}"
+    return row_hashes(lakehouse, [table])[str(table)]
+
+
+def row_hashes(lakehouse: Lakehouse, tables: Iterable[Table]) -> dict[str, str]:
+    """`row_hash` of several tables by their names; opening DuckDB takes longer than hashing a small one."""
+    tables = list(tables)
+    found: dict[str, str] = {}
+    with closing(connect(lakehouse, time_zone="UTC", tables=tables)) as connection:
+        for table in tables:
+            columns = ", ".join(f'"{name}"' for name in table.content)
+            row = connection.execute(
+                f"WITH hashed AS (SELECT hash({columns}) AS h FROM {table}) "  # noqa: S608 - names of the spec
+                "SELECT count(*), coalesce(sum(h), 0), coalesce(bit_xor(h), 0) FROM hashed"
+            ).fetchone()
+            count, total, mixed = row or (0, 0, 0)
+            found[str(table)] = f"{count:x}-{int(total):x}-{mixed:x}"
+    return found

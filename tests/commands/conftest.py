@@ -21,7 +21,11 @@ def house(tmp_path: Path, made: Path) -> House:
 
 @pytest.fixture
 def configured(house: House, monkeypatch: pytest.MonkeyPatch) -> House:
-    """The same, which the command line finds."""
+    configure(house, monkeypatch)
+    return house
+
+
+def configure(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the command line find it."""
     for name in ("lake_url", "landing_url", "secret"):
         monkeypatch.setenv(f"SMARTDRIVE_{name.upper()}", str(getattr(house.settings, name)))
-    return house
