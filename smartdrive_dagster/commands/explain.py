@@ -107,7 +107,7 @@ def explain(
         typer.echo(json.dumps(asdict(found), default=lambda value: value.isoformat(), indent=2))
     else:
         for part in show_explanation(found, settings.time_zone):
-            console().print(part, soft_wrap=isinstance(part, str))
+            console().print(part, soft_wrap=True)
 
 
 def explanation(
@@ -182,7 +182,6 @@ def explanation(
 
 def show_explanation(found: Explanation, time_zone: str) -> Iterator[RenderableType]:
     """What a person reads; times in the owner's zone."""
-    from rich.table import Table as Grid
     from rich.text import Text
 
     zone = ZoneInfo(time_zone)
@@ -194,15 +193,11 @@ def show_explanation(found: Explanation, time_zone: str) -> Iterator[RenderableT
         yield f"  written  {_shown(found.written_at, zone)}, version {found.version}"
     if found.batch is not None:
         yield f"  computed from  the ledger up to its batch {found.batch}"
-    if found.silver:
-        grid = Grid(title="Silver rows of its time", title_justify="left", title_style="bold", header_style="dim")
-        for column in ("table", "rows", "first", "last"):
-            grid.add_column(column)
-        for part in found.silver:
-            first, last = (_shown(at, zone) for at in (part.first_at, part.last_at))
-            grid.add_row(part.table, f"{part.rows:,}", first, last)
-        yield grid
-    yield _messages_grid(found, zone)
+    for part in found.silver:
+        first, last = (_shown(at, zone) for at in (part.first_at, part.last_at))
+        yield f"  {part.table}  {part.rows:,} rows{f', {first} to {last}' if part.rows else ''}"
+    yield Text(f"messages: {len(found.messages):,}", style="bold")
+    yield from (_told(line, zone) for line in found.messages[:_SHOWN_MESSAGES])
     if (hidden := len(found.messages) - _SHOWN_MESSAGES) > 0:
         yield f"and {hidden:,} more messages: --json has them all"
     yield "versions  " + ", ".join(f"{name} {version}" for name, version in found.versions.items())
@@ -213,24 +208,15 @@ def show_explanation(found: Explanation, time_zone: str) -> Iterator[RenderableT
         yield f'  smartdrive sql "select payload from bronze.messages where {where}"'  # noqa: S608 - for a person to copy
 
 
-def _messages_grid(found: Explanation, zone: ZoneInfo) -> RenderableType:
-    from rich.table import Table as Grid
-
-    title = f"Messages: {len(found.messages):,}"
-    grid = Grid(title=title, title_justify="left", title_style="bold", header_style="dim")
-    for column in ("landing object", "line", "received", "verdict", "rows", "payload's SHA-256", "in landing"):
-        grid.add_column(column, overflow="fold")
-    for line in found.messages[:_SHOWN_MESSAGES]:
-        grid.add_row(
-            line["object_key"],
-            str(line["line_no"]),
-            _shown(line["received_at"], zone),
-            line["verdict"] or "not judged yet",
-            "" if line["silver_rows"] is None else f"{line['silver_rows']:,}",
-            f"{line['payload_sha256'][:_DIGEST_LETTERS]}…" if line["payload_sha256"] else "",
-            "yes" if line["is_landed"] else "expired",
-        )
-    return grid
+def _told(line: Mapping[str, Any], zone: ZoneInfo) -> str:
+    facts = [
+        f"received {_shown(line['received_at'], zone)}" if line["received_at"] else "",
+        line["verdict"] or "not judged yet",
+        f"{line['silver_rows']:,} rows" if line["silver_rows"] is not None else "",
+        f"SHA-256 {line['payload_sha256'][:_DIGEST_LETTERS]}…" if line["payload_sha256"] else "",
+        "in landing" if line["is_landed"] else "expired in landing",
+    ]
+    return f"  {line['object_key']} line {line['line_no']}\n    {', '.join(filter(None, facts))}"
 
 
 def _silver_part(name: str, rows: pl.DataFrame) -> SilverPart:
@@ -257,4 +243,4 @@ def _silver_sources(table: Table, known: Mapping[str, Recomputation]) -> list[Ta
 
 
 def _shown(at: datetime | None, zone: ZoneInfo) -> str:
-    return at.astimezone(zone).isoformat(sep=" ", timespec="milliseconds") if at else ""
+    return at.astimezone(zone).isoformat(sep=" ", timespec="seconds") if at else ""

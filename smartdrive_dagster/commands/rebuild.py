@@ -40,7 +40,7 @@ def rebuild(
     ] = False,
 ) -> None:
     """Make the whole lake anew from landing, and from Bronze what has expired there; then compare both lakes."""
-    from smartdrive_dagster.defs.rebuild import has_tables
+    from smartdrive_dagster.defs.rebuild import RebuildError, has_tables
     from smartdrive_dagster.lake.lakehouse import Lakehouse
     from smartdrive_dagster.landing.store import LandingStore
     from smartdrive_dagster.screens import console
@@ -60,6 +60,8 @@ def rebuild(
         _build(work, bars)
         compared = list(work.compare()) if is_there else []
     if not is_there:
+        if not has_tables(new):
+            raise RebuildError(f"nothing has landed at {store.url}: there is nothing to build a lake from")
         if new.url != present.url and not into:
             Path(new.url).rename(present.url)
         typer.echo(f"there was no lake at {present.url}: it has been built{f' at {into}' if into else ''}")

@@ -27,7 +27,7 @@ class Change:
         changed: rows of the same key and other content.
         columns: the columns that differ in those, in the table's order.
         values: numeric columns of the day that differ, before and after: the sum, or what a name that begins with
-            ``max_``, ``min_`` or ``mean_`` says. None is null, or no row.
+            ``max_``, ``min_`` or ``mean_`` says; of a share (``_pct``) the mean. None is null, or no row.
     """
 
     vehicle_id: str | None
@@ -95,6 +95,8 @@ def _side(table: Table, rows: pl.DataFrame, side: str) -> pl.DataFrame:
 
 def _total(column: str, name: str) -> pl.Expr:
     values = pl.col(column)
+    if name.endswith("_pct"):
+        return values.mean()
     for prefix, total in (("max_", values.max()), ("min_", values.min()), ("mean_", values.mean())):
         if name.startswith(prefix):
             return total

@@ -173,6 +173,11 @@ class TestCommand:
         assert contents(configured.lakehouse, EVERYTHING) == before
         assert not Path(f"{configured.root}/lake.rebuilding").exists()
 
+    def test_without_anything_landed_there_is_nothing_to_build(self, configured: House) -> None:
+        for folder in (configured.settings.lake_url, configured.settings.landing_url):
+            shutil.rmtree(folder)
+        assert "nothing has landed" in str(self.run().exception)
+
     def test_without_the_secret_or_with_another_it_refuses(
         self, configured: House, monkeypatch: pytest.MonkeyPatch
     ) -> None:
