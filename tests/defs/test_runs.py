@@ -321,7 +321,7 @@ def test_process_takes_all_that_can_be_read_and_then_says_what_cannot(house: Hou
     house.drive(2, on=NEXT)
     unreadable = tmp_path / "landing" / f"telemetry/dt={DAY}/hr=09/0bad.jsonl"
     unreadable.symlink_to("/proc/self/mem")
-    with pytest.raises(ProcessingError, match=r"1 landing objects cannot be read.*0bad"):
+    with pytest.raises(ProcessingError, match=r"1 landing objects and 0 folders cannot be read.*0bad"):
         process(house.settings, house.instance)
     days = house.lakehouse.scan(gold.TRIPS).collect().get_column("event_date").to_list()
     assert sorted(days) == [DAY, NEXT]
