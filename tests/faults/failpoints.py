@@ -21,6 +21,9 @@ from smartdrive_dagster.lake.lakehouse import Lakehouse, Snapshot
 from smartdrive_dagster.landing.store import LandingStore
 from smartdrive_dagster.tables import Table
 
+FOLDER: Final = "FAILPOINTS_FOLDER"
+"""The variable that names a fuse's folder to the processes of a code location."""
+
 LANDED: Final = "after-landing-write"
 _ARMED, _OPEN, _FIRED = "armed", "open", "fired"
 

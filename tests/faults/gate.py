@@ -1,7 +1,7 @@
 """A door to an object store that sees each request before it goes through.
 
-It runs beside the processes that use it, never in one of them: delta-rs holds the interpreter's lock while it waits
-for an answer, and would wait for ever for a door of its own process.
+It runs beside the processes that use it, never in one of them: some calls of delta-rs hold the interpreter's lock
+while they wait for an answer, and would wait for ever for a door of their own process.
 """
 
 from __future__ import annotations

@@ -9,12 +9,13 @@ from __future__ import annotations
 import sys
 from typing import Final
 
-from tests.faults import harness, late_data, library_kills
+from tests.faults import harness, late_data, library_kills, orchestrated_kills
 from tests.faults.harness import Campaign
 
 CAMPAIGNS: Final[dict[str, Campaign]] = {
     **library_kills.CAMPAIGNS,
     **late_data.CAMPAIGNS,
+    **orchestrated_kills.CAMPAIGNS,
 }
 """By name, in the order in which they run."""
 

@@ -37,8 +37,8 @@ INGESTED: Final[tuple[Table, ...]] = (
     silver.QUARANTINE,
     silver.MESSAGES,
 )
-_SCAN: Final = {"stored": [{"code": "P0171", "title": None}], "pending": [], "permanent": []}
-# A batch of a campaign is some dozens of samples: with slices as small, it commits each of its tables several times.
+SCAN: Final = {"stored": [{"code": "P0171", "title": None}], "pending": [], "permanent": []}
+# A campaign's batch is some dozens of samples: with slices as small, it commits each of its tables several times.
 _SLICE_SAMPLES: Final = 12
 
 
@@ -53,9 +53,15 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """Where a lake and its landing zone are."""
+    """Where a lake and its landing zone are.
+
+    Attributes:
+        root: above both.
+        landing: the landing zone, where it is another home's.
+    """
 
     root: str
+    landing: str = ""
 
     @property
     def lakehouse(self) -> Lakehouse:
@@ -63,7 +69,7 @@ class Home:
 
     @property
     def store(self) -> LandingStore:
-        return LandingStore(f"{self.root}/landing")
+        return LandingStore(self.landing or f"{self.root}/landing")
 
 
 def delivery(number: int, *, day: int = 0, arrives: int | None = None) -> Delivery:
@@ -95,7 +101,7 @@ def delivery(number: int, *, day: int = 0, arrives: int | None = None) -> Delive
             b"{",
             telemetry(100 * number + 50, at=began - timedelta(days=9_000)),  # before there were cars with OBD-II
             event(100 * number + 60, at=began),
-            event(100 * number + 61, at=began, type_="dtc_scan", detail=_SCAN),
+            event(100 * number + 61, at=began, type_="dtc_scan", detail=SCAN),
         ),
     )
 
@@ -109,22 +115,22 @@ def work(home: Home, deliveries: Sequence[Delivery]) -> None:
     sweep(home)
 
 
-def ingest(home: Home) -> None:
+def ingest(home: Home, *, until: date = UNTIL) -> None:
     """Take everything that landed into Bronze and Silver."""
     taken = Ingestion(home.lakehouse, home.store, SECRET)
-    for day in pending_days(home.lakehouse, home.store, since=date(2008, 1, 1), until=UNTIL):
+    for day in pending_days(home.lakehouse, home.store, since=date(2008, 1, 1), until=until):
         while taken.advance(day, Progress()):
             pass
 
 
-def sweep(home: Home) -> None:
+def sweep(home: Home, *, until: date = UNTIL) -> None:
     """Compute Gold and the marts for every stale day, as the nightly sweep asks for them."""
     lakehouse = home.lakehouse
-    days = stale_gold_days(lakehouse, until=UNTIL, floor=0)
+    days = stale_gold_days(lakehouse, until=until, floor=0)
     for _ in recompute_trips(lakehouse, days, GAP_S, redo=False):
         pass
     for model in load_models().values():
-        for _ in recompute_mart(lakehouse, model, days, "UTC", redo=False, until=UNTIL):
+        for _ in recompute_mart(lakehouse, model, days, "UTC", redo=False, until=until):
             pass
 
 
