@@ -290,6 +290,7 @@ _TOLD = {
     "RoadError",
     "ProcessingError",
     "QueryError",
+    "SchemaChangeError",
     "StateError",
 }
 

@@ -6,13 +6,12 @@ from datetime import date
 
 import polars as pl
 
-from smartdrive_dagster.defs.recomputation import MART_HALO_DAYS, stale
+from smartdrive_dagster.defs.computations import computations
+from smartdrive_dagster.defs.recomputation import Ledger, stale
 from smartdrive_dagster.domain.staleness import touched_pairs
-from smartdrive_dagster.domain.trips import HALO_DAYS
 from smartdrive_dagster.lake.lakehouse import Lakehouse
-from smartdrive_dagster.lake.models import load_models
-from smartdrive_dagster.landing.store import LandingStore
-from smartdrive_dagster.tables import bronze, gold, silver
+from smartdrive_dagster.landing.store import CHANNELS, LandingStore
+from smartdrive_dagster.tables import bronze, silver
 
 
 def pending_days(lakehouse: Lakehouse, store: LandingStore, *, since: date, until: date) -> list[date]:
@@ -46,18 +45,19 @@ def ledger_batch(lakehouse: Lakehouse) -> int:
 def touches_after(lakehouse: Lakehouse, day: date, *, floor: int) -> bool:
     """Whether a batch above the floor touched an event day after this one, whose Gold is not due yet."""
     ledger = lakehouse.scan(silver.MESSAGES).filter(pl.col("batch") > floor)
-    return not touched_pairs(ledger).filter(pl.col("event_date") > day).collect().is_empty()
+    return not touched_pairs(ledger, CHANNELS).filter(pl.col("event_date") > day).collect().is_empty()
 
 
 def stale_gold_days(lakehouse: Lakehouse, *, until: date, floor: int) -> list[date]:
-    """Days on which gold.trips or a mart is stale.
+    """Days on which a Gold table or mart is stale.
 
     Args:
         lakehouse: the lake.
         until: last day to look at.
         floor: a ledger batch up to which everything is known to be fresh.
     """
-    days = set(stale(lakehouse, gold.TRIPS, HALO_DAYS, until=until, floor=floor))
-    for model in load_models().values():
-        days |= set(stale(lakehouse, model.table, MART_HALO_DAYS, until=until, floor=floor))
+    ledger = Ledger(lakehouse.open(silver.MESSAGES))
+    days: set[date] = set()
+    for computation in computations().values():
+        days.update(stale(lakehouse, computation, ledger, until=until, floor=floor))
     return sorted(days)

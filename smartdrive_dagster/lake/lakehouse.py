@@ -17,11 +17,18 @@ import polars as pl
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
+from smartdrive_dagster.lake.evolution import (
+    absent_columns,
+    migrate,
+    plan_migration,
+    table_properties,
+)
 from smartdrive_dagster.lake.frames import conform, delta_schema, polars_schema
 from smartdrive_dagster.tables import Days, Table
 
 _MAX_ATTEMPTS = 50
 RETENTION_HOURS = 7 * 24
+HISTORY = "history"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,32 +102,42 @@ class Snapshot:
         return datetime.fromtimestamp(newest["timestamp"] / 1000, UTC)
 
     def rows(self) -> pl.LazyFrame:
-        """The rows of this version, lazily; filters on the partition column skip whole files."""
+        """The rows of this version, lazily; filters on the partition column skip whole files.
+
+        A column that the spec has gained since this version was written is null.
+
+        Raises:
+            SchemaChangeError: a column of the spec has another type in this version.
+        """
+        schema = polars_schema(self.table)
         if self.delta is None or not self.delta.file_uris():
-            return pl.LazyFrame(schema=polars_schema(self.table))
+            return pl.LazyFrame(schema=schema)
+        absent = absent_columns(self.table, self.delta)
         if "://" not in self._url and quote(self._url) != self._url:
-            return self._rows_of_odd_path(self.delta)
-        return pl.scan_delta(
-            self.delta,
-            version=self.version,
-            storage_options=self._storage_options or None,
-            credential_provider=None,
-        )
+            rows = self._rows_of_odd_path(self.delta)
+        else:
+            rows = pl.scan_delta(
+                self.delta,
+                version=self.version,
+                storage_options=self._storage_options or None,
+                credential_provider=None,
+            )
+        return rows.with_columns(pl.lit(None, schema[name]).alias(name) for name in absent).select(schema.names())
 
     def _rows_of_odd_path(self, delta: DeltaTable) -> pl.LazyFrame:
         """The rows of a table below a path with a space or a letter beyond ASCII.
 
         Polars 2.1 opens the percent-encoded names that delta-rs 1.6 gives for such a path as they are.
         """
-        schema = polars_schema(self.table)
         column = self.table.partition_by
-        scanned = pl.scan_parquet(
+        return pl.scan_parquet(
             [unquote(uri.removeprefix("file://")) for uri in delta.file_uris()],
+            schema=pl.Schema(pl.scan_delta(delta, version=self.version).collect_schema()),
+            missing_columns="insert",
             glob=False,
             hive_partitioning=column is not None,
-            hive_schema={column: schema[column]} if column else None,
+            hive_schema={column: polars_schema(self.table)[column]} if column else None,
         )
-        return scanned.select(schema.names())
 
 
 class LakeConflictError(RuntimeError):
@@ -193,7 +210,13 @@ class Lakehouse:
         return self._commit(table, rows, predicate=predicate)
 
     def replace_days(
-        self, table: Table, rows: Callable[[Snapshot], pl.DataFrame], days: Iterable[date], *, batch: int
+        self,
+        table: Table,
+        rows: Callable[[Snapshot], pl.DataFrame],
+        days: Iterable[date],
+        *,
+        batch: int,
+        as_history: bool = False,
     ) -> Commit:
         """Replace whole days of a table, and record for each the ledger batch up to which it is now fresh.
 
@@ -205,6 +228,7 @@ class Lakehouse:
             rows: all rows of those days, computed on the snapshot.
             days: the days.
             batch: the ledger's batch that `rows` has seen.
+            as_history: record one batch for the whole table: all its days are fresh up to there.
         """
         column = table.partition_by or ""
         asked = sorted(set(days))
@@ -213,10 +237,12 @@ class Lakehouse:
             frame = conform(table, rows(snapshot))
             if stray := set(frame.get_column(column)) - set(asked):
                 raise ValueError(f"{table}: rows of days that are not being replaced: {sorted(stray)}")
-            seen = {day: snapshot.transaction(f"{table}/{day}") for day in asked}
-            ours = [day for day in asked if seen[day] <= batch]  # somebody has computed the others from newer data
+            mark = {day: f"{table}/{HISTORY}" if as_history else f"{table}/{day}" for day in asked}
+            seen = {app_id: snapshot.transaction(app_id) for app_id in set(mark.values())}
+            # Somebody has computed the others from newer data.
+            ours = [day for day in asked if seen[mark[day]] <= batch]
             changed = _changed_days(snapshot, frame, ours)
-            marks = {f"{table}/{day}": batch for day in ours if seen[day] < batch}
+            marks = {mark[day]: batch for day in ours if seen[mark[day]] < batch}
             if not changed and not marks:
                 return Commit(table, snapshot.version, 0)
             kept = frame.filter(pl.col(column).is_in(changed))
@@ -248,6 +274,10 @@ class Lakehouse:
         """For each day the ledger batch that its last computation had seen; 0 for a day never computed."""
         snapshot = self.open(table)
         return {day: snapshot.transaction(f"{table}/{day}") for day in days}
+
+    def history_fresh_until(self, table: Table) -> int:
+        """The ledger batch that the last computation of a history table had seen; 0 where there was none."""
+        return self.open(table).transaction(f"{table}/{HISTORY}")
 
     def _commit(
         self,
@@ -289,9 +319,22 @@ class Lakehouse:
         return True
 
     def _open_to_write(self, table: Table) -> Snapshot:
+        """The newest version, created or migrated first where it lags behind its spec.
+
+        Raises:
+            SchemaChangeError: the spec has changed in a way that old rows cannot follow.
+        """
         snapshot = self.open(table)
         if snapshot.delta is None:
             self._create(table)
+            snapshot = self.open(table)
+        while snapshot.delta is not None and (migration := plan_migration(table, snapshot.delta)):
+            try:
+                migrate(snapshot.delta, migration)
+            except DeltaError:
+                # Another process may have migrated it first: then nothing is left to plan.
+                if plan_migration(table, self._load(table)) == migration:
+                    raise
             snapshot = self.open(table)
         return snapshot
 
@@ -309,10 +352,7 @@ class Lakehouse:
                 partition_by=[table.partition_by] if table.partition_by else None,
                 name=str(table),
                 description=table.description,
-                configuration={
-                    "delta.dataSkippingStatsColumns": ",".join(table.statistics_columns),
-                    "delta.checkpointInterval": "50",
-                },
+                configuration=table_properties(table),
                 storage_options=self.storage_options,
             )
         except DeltaError:
