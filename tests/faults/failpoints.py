@@ -11,7 +11,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,29 +28,44 @@ LANDED: Final = "after-landing-write"
 _ARMED, _OPEN, _FIRED = "armed", "open", "fired"
 
 
-def before(table: Table) -> str:
+def before(table: Table | str) -> str:
     """The point at which a table is there and its commit has not begun."""
     return f"before-{table}-commit"
 
 
-def inside(table: Table) -> str:
+def inside(table: Table | str) -> str:
     """Some moment after a table's commit has begun; it may be over by then."""
     return f"inside-{table}-commit"
 
 
-def data_files(table: Table) -> str:
+def data_files(table: Table | str) -> str:
     """The point at which a commit's Parquet is written, and the log does not name it yet."""
     return f"after-{table}-data-files"
 
 
-def after(table: Table) -> str:
+def after(table: Table | str) -> str:
     """The point at which a table's commit is over."""
     return f"after-{table}-commit"
 
 
-def all_of(tables: Iterable[Table]) -> list[str]:
-    """Every failpoint on the way through some tables."""
-    return [LANDED, *(point(table) for table in tables for point in (before, inside, data_files, after))]
+def between(first: Mapping[str, int], last: Mapping[str, int], grown: Collection[str]) -> list[str]:
+    """Every failpoint on the way from one state of a lake to a later one.
+
+    Args:
+        first: version of each table by its name, in the order in which they are written.
+        last: their later versions.
+        grown: those to which rows were added, not only marks.
+    """
+    return [
+        LANDED,
+        *(
+            point(name)
+            for name in last
+            if last[name] > first.get(name, -1)
+            for point in (before, inside, data_files, after)
+            if point is not data_files or name in grown
+        ),
+    ]
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,21 +13,21 @@ from pathlib import Path
 from typing import Final
 
 from smartdrive_dagster.defs import ingestion
+from smartdrive_dagster.defs.computations import computations
 from smartdrive_dagster.defs.ingestion import Ingestion, Progress
-from smartdrive_dagster.defs.recomputation import recompute_mart, recompute_trips
+from smartdrive_dagster.defs.recomputation import recompute
 from smartdrive_dagster.defs.work import pending_days, stale_gold_days
 from smartdrive_dagster.lake.lakehouse import Lakehouse
-from smartdrive_dagster.lake.models import load_models
 from smartdrive_dagster.landing.envelope import Envelope
 from smartdrive_dagster.landing.store import LandingStore
-from smartdrive_dagster.tables import Table, bronze, gold, silver
+from smartdrive_dagster.settings import Settings
+from smartdrive_dagster.tables import Table, bronze, silver
 from tests.faults import unguarded
 from tests.faults.failpoints import Failpoints, Fuse
 from tests.messages import OTHER_VIN, SECRET, START, VIN, event, ms, telemetry
 
 DAY: Final = START.date()
 UNTIL: Final = DAY + timedelta(30)
-GAP_S: Final = 300.0
 INGESTED: Final[tuple[Table, ...]] = (
     bronze.MESSAGES,
     bronze.OBJECTS,
@@ -125,18 +125,11 @@ def ingest(home: Home, *, until: date = UNTIL) -> None:
 
 def sweep(home: Home, *, until: date = UNTIL) -> None:
     """Compute Gold and the marts for every stale day, as the nightly sweep asks for them."""
-    lakehouse = home.lakehouse
+    lakehouse, settings = home.lakehouse, Settings(lake_url=home.lakehouse.url)
     days = stale_gold_days(lakehouse, until=until, floor=0)
-    for _ in recompute_trips(lakehouse, days, GAP_S, redo=False):
-        pass
-    for model in load_models().values():
-        for _ in recompute_mart(lakehouse, model, days, "UTC", redo=False, until=until):
+    for computation in computations().values():
+        for _ in recompute(lakehouse, computation, days, settings, redo=False, until=until):
             pass
-
-
-def computed() -> tuple[Table, ...]:
-    """The tables of Gold and the marts, in the order in which they are computed."""
-    return (gold.TRIPS, *(model.table for model in load_models().values()))
 
 
 def work_under_fire(

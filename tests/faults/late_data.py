@@ -11,21 +11,22 @@ from typing import Final
 
 import polars as pl
 
-from smartdrive_dagster.defs.recomputation import MART_HALO_DAYS
-from smartdrive_dagster.domain.trips import HALO_DAYS
+from smartdrive_dagster.defs.computations import computations, reach_days
 from smartdrive_dagster.lake.lakehouse import Lakehouse
 from smartdrive_dagster.tables import Days, Table, gold, silver
 from tests.faults import failpoints, unguarded
 from tests.faults.failpoints import Fuse
 from tests.faults.harness import Campaign, Result, Step
 from tests.faults.killed_process import dies
-from tests.faults.lake_work import DAY, INGESTED, UNTIL, Home, computed, delivery, work
-from tests.faults.wholeness import all_contents, count_damage
+from tests.faults.lake_work import DAY, UNTIL, Home, delivery, work
+from tests.faults.wholeness import State, count_damage
 
 LATE_DAYS: Final = 7
 _EARLY: Final = [delivery(0), delivery(1, day=LATE_DAYS)]
 _LATE: Final = delivery(2, arrives=LATE_DAYS)
 _LONGEST_INSIDE_S: Final = 0.03
+# The steps between which a Gold day could be left stale are tried first.
+_FIRST: Final = {failpoints.after(name) for name in (silver.MESSAGES, gold.TRIPS, "marts.vehicle_daily")}
 
 Files = set[tuple[date, str]]
 
@@ -39,11 +40,13 @@ def late_batch(folder: Path, trials: int, step: Step) -> Result:
     work(Home(str(base)), _EARLY)
     shutil.copytree(base, clean)
     work(Home(str(clean)), [*_EARLY, _LATE])
-    expected = all_contents(Home(str(clean)).lakehouse)
+    early, expected = (State.of(Home(str(place)).lakehouse) for place in (base, clean))
+    points = early.failpoints_to(expected)
+    points.sort(key=lambda name: name not in _FIRST)
     for number in result.count(trials, step):
         home = Home(str(folder / "home"))
         shutil.copytree(base, home.root)
-        name = _points()[number % len(_points())]
+        name = points[number % len(points)]
         where = f"kill {number + 1}, {name}"
         fuse.arm(name, delay_s=chance.uniform(0, _LONGEST_INSIDE_S))
         if not dies(home, [*_EARLY, _LATE], fuse):
@@ -52,8 +55,8 @@ def late_batch(folder: Path, trials: int, step: Step) -> Result:
         work(home, [*_EARLY, _LATE])
         result.recovered_s.append(time.monotonic() - began)
         count_damage(result, home.lakehouse, expected, until=UNTIL, where=where)
-        for table in _by_event_day():
-            if strays := _changed_days(Home(str(base)).lakehouse, home.lakehouse, table):
+        for table, halo in _halos().items():
+            if strays := _changed_days(Home(str(base)).lakehouse, home.lakehouse, table, halo):
                 result.broken.append(f"{where}: {table} was written anew on {', '.join(map(str, strays))}")
         shutil.rmtree(home.root)
     return result
@@ -66,7 +69,7 @@ def mark_before_rows(folder: Path, trials: int, step: Step) -> Result:
         home, fuse = Home(str(folder / f"home-{number}")), Fuse(folder)
         folder.mkdir(parents=True, exist_ok=True)
         work(Home(str(folder / f"clean-{number}")), _EARLY[:1])
-        expected = all_contents(Home(str(folder / f"clean-{number}")).lakehouse)
+        expected = State.of(Home(str(folder / f"clean-{number}")).lakehouse)
         fuse.arm(failpoints.after(gold.TRIPS))
         dies(home, _EARLY[:1], fuse, guard=unguarded.ONE_COMMIT)
         work(home, _EARLY[:1])
@@ -74,22 +77,22 @@ def mark_before_rows(folder: Path, trials: int, step: Step) -> Result:
     return result
 
 
-def _points() -> list[str]:
-    """The steps between which a Gold day could be left stale come first."""
-    first = [failpoints.after(silver.MESSAGES), *(failpoints.after(table) for table in computed())]
-    return [*first, *(name for name in failpoints.all_of((*INGESTED, *computed())) if name not in first)]
-
-
-def _by_event_day() -> list[Table]:
-    return [silver.TELEMETRY, silver.EVENTS, silver.DTC_READINGS, *computed()]
-
-
-def _changed_days(before: Lakehouse, after: Lakehouse, table: Table) -> list[date]:
+def _changed_days(before: Lakehouse, after: Lakehouse, table: Table, halo: int) -> list[date]:
     """Days whose files are not those of before, and that the late batch has no business with."""
-    halo = {"silver": 0, "gold": HALO_DAYS}.get(table.layer, MART_HALO_DAYS)
     own = Days(DAY - timedelta(halo), DAY + timedelta(halo))
     changed = _files(before, table) ^ _files(after, table)
     return sorted({day for day, _ in changed if day not in own})
+
+
+def _halos() -> dict[Table, int]:
+    """Tables by event day of which no later day may change, and how far a sample reaches in them (days)."""
+    among = computations()
+    windows = [
+        (table, reach_days(computation, among))
+        for table, computation in among.items()
+        if table.partition_by and not computation.is_history
+    ]
+    return {silver.TELEMETRY: 0, silver.EVENTS: 0, silver.DTC_READINGS: 0, **dict(windows)}
 
 
 def _files(lakehouse: Lakehouse, table: Table) -> Files:

@@ -17,8 +17,8 @@ from tests.faults.failpoints import Fuse
 from tests.faults.gate import gate
 from tests.faults.harness import Campaign, Result, Step
 from tests.faults.killed_process import dies
-from tests.faults.lake_work import INGESTED, UNTIL, Delivery, Home, computed, delivery, work
-from tests.faults.wholeness import Contents, all_contents, count_damage
+from tests.faults.lake_work import UNTIL, Delivery, Home, delivery, work
+from tests.faults.wholeness import State, count_damage
 from tests.object_store import fresh_bucket, object_store
 
 DELIVERIES_PER_LAKE: Final = 4
@@ -27,21 +27,21 @@ _RECOVERS: Final = 0.4
 
 
 class Clean:
-    """A lake to which nothing happens: its rows after each delivery."""
+    """A lake to which nothing happens: its state after each delivery."""
 
     def __init__(self) -> None:
         self._folder = TemporaryDirectory(prefix="smartdrive-clean-")
         self._home = Home(self._folder.name)
         self.deliveries: list[Delivery] = []
-        self._contents: list[Contents] = []
+        self._states: list[State] = []
 
-    def after(self, count: int) -> Contents:
-        """All rows after so many deliveries."""
+    def after(self, count: int) -> State:
+        """The state after so many deliveries."""
         self.first(count)
-        while len(self._contents) < count:
-            work(self._home, self.deliveries[: len(self._contents) + 1])
-            self._contents.append(all_contents(self._home.lakehouse))
-        return self._contents[count - 1]
+        while len(self._states) < count:
+            work(self._home, self.deliveries[: len(self._states) + 1])
+            self._states.append(State.of(self._home.lakehouse))
+        return self._states[count - 1]
 
     def first(self, count: int) -> list[Delivery]:
         """The first deliveries."""
@@ -75,7 +75,7 @@ def _kill(
     """Kill at one failpoint after the other; after each kill another delivery comes, and sometimes a recovery."""
     folder.mkdir(parents=True, exist_ok=True)
     chance, fuse = random.Random(result.campaign), Fuse(folder)
-    points = failpoints.all_of((*INGESTED, *computed()))
+    points = clean().after(1).failpoints_to(clean().after(2))
     chance.shuffle(points)
     home, sent = Home(place(0)), 0
     halfway = kills_at_data_files = 0
@@ -83,16 +83,19 @@ def _kill(
         if sent >= DELIVERIES_PER_LAKE:
             home, sent = Home(place(number)), 0
         name, passes = points[number % len(points)], chance.choice((0, 0, 1))
-        orphans = _orphans(home)
+        table = next((table for table in readable_tables() if failpoints.data_files(table) == name), None)
+        orphans = _orphans(home, table) if table else set()
         while True:
             sent += 1
             fuse.arm(name, passes=passes, delay_s=chance.uniform(0, _LONGEST_INSIDE_S))
             if dies(home, clean().first(sent), fuse, endpoint=endpoint):
                 break
             passes = 0  # one commit was all that was left of this table
-        if name.endswith("data-files"):
+        if table:
             kills_at_data_files += 1
-            halfway += _is_halfway(home, name, fuse, orphans)
+            noted = (fuse.fired() or {}).get("version")
+            is_as_before = home.lakehouse.open(table).version == noted
+            halfway += is_as_before and bool(_orphans(home, table) - orphans)
         if sent >= DELIVERIES_PER_LAKE or number == trials - 1 or chance.random() < _RECOVERS:
             began = time.monotonic()
             work(home, clean().first(sent))
@@ -105,16 +108,9 @@ def _kill(
     return result
 
 
-def _is_halfway(home: Home, name: str, fuse: Fuse, before: set[str]) -> bool:
-    """Whether a kill left data files that the log does not name, and no new version."""
-    (table,) = [table for table in readable_tables() if failpoints.data_files(table) == name]
-    noted = (fuse.fired() or {}).get("version")
-    return home.lakehouse.open(table).version == noted and bool(_orphans(home, table) - before)
-
-
-def _orphans(home: Home, *tables: Table) -> set[str]:
-    """Data files of tables (by default of all) that their newest version does not name."""
-    return {uri for table in tables or readable_tables() for uri in _files(home, table) - _named(home, table)}
+def _orphans(home: Home, table: Table) -> set[str]:
+    """A table's data files that its newest version does not name."""
+    return _files(home, table) - _named(home, table)
 
 
 def _named(home: Home, table: Table) -> set[str]:

@@ -22,9 +22,9 @@ from tests.faults import failpoints
 from tests.faults.failpoints import Fuse
 from tests.faults.gate import gate
 from tests.faults.harness import Campaign, Result, Step
-from tests.faults.lake_work import INGESTED, SCAN, Home, computed, ingest, sweep
+from tests.faults.lake_work import INGESTED, SCAN, Home, ingest, sweep
 from tests.faults.orchestrator import ACTIVE, Orchestrator, WaitedInVainError, until
-from tests.faults.wholeness import all_contents, count_damage, is_whole
+from tests.faults.wholeness import State, count_damage, is_whole
 from tests.messages import OTHER_VIN, VIN, event, land, telemetry
 from tests.object_store import fresh_bucket, object_store
 
@@ -151,11 +151,8 @@ RUN_POINTS: Final = (
     failpoints.after(silver.TELEMETRY),
     failpoints.after(gold.TRIPS),
     failpoints.data_files(bronze.MESSAGES),
-    *(
-        failpoints.after(table)
-        for table in (*INGESTED, *computed())
-        if table not in {silver.TELEMETRY, gold.TRIPS}
-    ),
+    failpoints.after("marts.vehicle_daily"),
+    *(failpoints.after(table) for table in INGESTED if table is not silver.TELEMETRY),
 )
 FAULTS: Final[dict[str, Fault]] = {
     **{name: at(name) for name in RUN_POINTS},
@@ -200,7 +197,7 @@ def _get_over(result: Result, house: House, steps: Iterator[int]) -> None:
     clean = Home(str(house.dagster.folder / "clean"), house.home.store.url)
     ingest(clean, until=today)
     sweep(clean, until=today)
-    count_damage(result, house.home.lakehouse, all_contents(clean.lakehouse), until=today, where=house.home.root)
+    count_damage(result, house.home.lakehouse, State.of(clean.lakehouse), until=today, where=house.home.root)
 
 
 CAMPAIGNS: Final[dict[str, Campaign]] = {

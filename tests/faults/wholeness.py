@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
 
 from smartdrive_dagster.defs.work import pending_days, stale_gold_days
@@ -11,15 +12,33 @@ from smartdrive_dagster.lake.audit import balances
 from smartdrive_dagster.lake.lakehouse import Lakehouse
 from smartdrive_dagster.lake.models import readable_tables
 from smartdrive_dagster.landing.store import LandingStore
-from tests.comparison import contents, repeated
+from tests.comparison import contents, repeated, versions
+from tests.faults import failpoints
 from tests.faults.harness import Result
 
-Contents = Mapping[str, Sequence[str]]
 
+@dataclass(frozen=True, slots=True)
+class State:
+    """What is in a lake.
 
-def all_contents(lakehouse: Lakehouse) -> Contents:
-    """The rows of every table without their provenance."""
-    return contents(lakehouse, readable_tables())
+    Attributes:
+        contents: the rows of every table without their provenance, by its name.
+        versions: the tables' Delta versions.
+    """
+
+    contents: Mapping[str, Sequence[str]]
+    versions: Mapping[str, int]
+
+    @classmethod
+    def of(cls, lakehouse: Lakehouse) -> State:
+        """Read all tables."""
+        tables = readable_tables()
+        return cls(contents(lakehouse, tables), versions(lakehouse, tables))
+
+    def failpoints_to(self, later: State) -> list[str]:
+        """Every failpoint on the way from here to a later state of the same lake."""
+        grown = {name for name, rows in later.contents.items() if rows != self.contents[name]}
+        return failpoints.between(self.versions, later.versions, grown)
 
 
 def is_whole(lakehouse: Lakehouse, store: LandingStore, *, since: date, until: date) -> bool:
@@ -31,19 +50,19 @@ def is_whole(lakehouse: Lakehouse, store: LandingStore, *, since: date, until: d
     )
 
 
-def count_damage(result: Result, lakehouse: Lakehouse, expected: Contents, *, until: date, where: str) -> None:
+def count_damage(result: Result, lakehouse: Lakehouse, expected: State, *, until: date, where: str) -> None:
     """Count every row that is missing or too much, and name every book that does not balance.
 
     Args:
         result: counts.
         lakehouse: the lake after its recovery.
-        expected: `all_contents` of a lake to which nothing happened.
+        expected: of a lake to which nothing happened.
         until: the last day that Gold has to know.
         where: the trial, in words.
     """
-    held = all_contents(lakehouse)
-    for name in held.keys() | expected.keys():
-        lost, added = _differences(expected.get(name, ()), held.get(name, ()))
+    held = contents(lakehouse, readable_tables())
+    for name, rows in held.items():
+        lost, added = _differences(expected.contents[name], rows)
         result.lost += lost
         result.duplicated += added
         if lost or added:
