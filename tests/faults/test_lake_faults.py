@@ -11,6 +11,7 @@ from tests.faults.lake_faults import CAMPAIGNS
 
 
 @pytest.mark.campaign
+@pytest.mark.timeout(900)  # on a machine with other things to do a daemon takes minutes
 @pytest.mark.parametrize("name", CAMPAIGNS)
 def test_the_lake_holds_and_each_control_fails(name: str, tmp_path: Path) -> None:
     campaign = CAMPAIGNS[name]
