@@ -50,8 +50,8 @@ bench-edge: $(STAMP) ## measure the collector: crank capture, and what it takes 
 	$(BIN)/python edge/benchmarks/crank_capture.py
 	$(BIN)/python edge/benchmarks/collector_resources.py
 
-faults: $(STAMP) ## kill ingestion 200 times at and inside commits (a few minutes)
-	SMARTDRIVE_KILLS=200 $(BIN)/python -m pytest tests/faults -n 2
+faults: $(STAMP) ## kill, starve and race the lake; count what is lost and doubled (an hour; QUICK=1: minutes)
+	$(BIN)/python -m tests.faults.lake_faults $(if $(QUICK),--quick)
 
 faults-edge: $(STAMP) ## kill collector, broker and lander, unplug, fill the disk; count what is lost (half an hour)
 	$(BIN)/python -m tests.faults.edge_faults $(if $(QUICK),--quick)

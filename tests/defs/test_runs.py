@@ -12,6 +12,7 @@ import pytest
 
 from smartdrive_dagster.definitions import definitions
 from smartdrive_dagster.defs.computations import computations
+from smartdrive_dagster.defs.dead_runs import process_tag
 from smartdrive_dagster.defs.recomputation import recompute
 from smartdrive_dagster.defs.resources import LakeResource
 from smartdrive_dagster.defs.work import stale_gold_days
@@ -103,6 +104,14 @@ def test_a_run_reports_rows_versions_and_passed_checks_of_every_table(house: Hou
     checks = done.get_asset_check_evaluations()
     assert len(checks) == len(rows)
     assert all(check.passed for check in checks)
+
+
+def test_a_run_says_which_process_it_is_so_that_a_dead_one_is_noticed(house: House) -> None:
+    house.drive(1)
+    house.ingest()
+    house.gold(DAY, DAY)
+    for run in house.instance.get_runs():
+        assert run.tags.items() >= process_tag().items()
 
 
 def test_no_vehicle_s_rows_or_names_appear_in_what_the_orchestrator_keeps(house: House) -> None:

@@ -40,7 +40,7 @@ COMPARED: Final = (
     silver.EVENTS,
     silver.DTC_READINGS,
     gold.TRIPS,
-    *(model.table for model in load_models().values()),
+    *(table for table in computations() if table.layer == "marts"),
 )
 
 
