@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from smartdrive_dagster.commands import codes as code_commands
 from smartdrive_dagster.settings import SecretMissingError, Settings
 from smartdrive_dagster.up import command as up_command
 
@@ -254,6 +255,8 @@ def status(
 
 
 app.command(epilog=up_command.EPILOG)(up_command.up)
+app.command(epilog=code_commands.DTC_EPILOG)(code_commands.dtc)
+app.command(name="import-dtc", epilog=code_commands.IMPORT_EPILOG)(code_commands.import_dtc)
 
 
 def main() -> None:
@@ -275,6 +278,7 @@ def main() -> None:
 
 # Errors whose text tells a user what to do. By name: importing their modules would slow down every --help.
 _TOLD = {
+    "CodeFileError",
     "CredentialsMissingError",
     "DemoOptionsError",
     "FormatError",
