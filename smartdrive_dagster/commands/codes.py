@@ -152,7 +152,7 @@ def _lines(explanation: dict[str, Any], language: str) -> list[tuple[str, str]]:
     lines = [
         (f"{explanation['code']}  {title['text']}", "bold"),
         (f"[{say[title['tier']]}]", "dim"),
-        (explanation["structure"]["text"], ""),
+        *([(explanation["structure"]["text"], "")] if title["tier"] != "structure" else []),
         (f"{say[severity['level']].upper()}: {severity['action']}", _COLOURS[severity["level"]]),
         (severity["why"], ""),
         (f"[{say['rule']} {severity['rule']}; {say['editorial']}]", "dim"),

@@ -1,8 +1,8 @@
 """What the five characters of a trouble code say by themselves, whoever made the car.
 
 Sources: ISO 15031-6 and SAE J2012, which share their numbers. The letter is the system, the first digit says who
-assigned the meaning, and in powertrain and network codes the next digit is the subsystem. A manufacturer's own code
-keeps the subsystem, although nobody outside knows the fault.
+assigned the meaning, and in powertrain and network codes the next one is the subsystem. A manufacturer's own
+powertrain code keeps the subsystem, although nobody outside knows the fault.
 """
 
 from __future__ import annotations

@@ -110,8 +110,7 @@ def mil_from_distance(telemetry: pl.LazyFrame) -> pl.LazyFrame:
         steps.with_columns(grew=grew)
         .filter("grew")
         .select("vehicle_id", event_at="first_at", is_on=pl.lit(value=True)),
-        steps.filter(pl.col("driven_km") >= 2)  # noqa: PLR2004 - km, see above
-        .select("vehicle_id", event_at="last_at", is_on=pl.lit(value=False)),
+        steps.filter(pl.col("driven_km") >= 2).select("vehicle_id", event_at="last_at", is_on=pl.lit(value=False)),  # noqa: PLR2004 - km, see above
     )
     return pl.concat(proofs)
 
@@ -187,13 +186,12 @@ def _episodes(numbered: pl.LazyFrame) -> pl.LazyFrame:
 
 def _seen(listings: pl.LazyFrame, numbered: pl.LazyFrame) -> pl.LazyFrame:
     """How many scans listed an episode's code, and the last title that a device's library sent with it."""
-    titled = pl.col("title").is_not_null()
     return (
         listings.join(numbered.select("run", "occurrence"), on="run", how="inner")
         .group_by(_EPISODE)
         .agg(
             scans=pl.col("at_us").n_unique().cast(pl.Int64),
-            library=pl.struct("at_us", "title").filter(titled).max().struct.field("title"),
+            library=pl.col("title").sort_by("at_us", "title").drop_nulls().last(),
         )
     )
 
@@ -283,10 +281,8 @@ def _meaning(code: str, library: str | None, status: str, book: CodeBook) -> dic
 
 
 def _episode_ids(keys: pl.Series) -> pl.Series:
-    """Name episodes by the 128-bit digest of vehicle, code and opening (UTC epoch µs); the same in every rebuild."""
-    names = [
-        digest(f"{key['vehicle_id']}\x1f{key['dtc_code']}\x1f{key['opened_at_us']}".encode()) for key in keys
-    ]
+    """Name episodes by the digest of vehicle, code and opening (UTC epoch µs); the same in every rebuild."""
+    names = [digest(f"{key['vehicle_id']}\x1f{key['dtc_code']}\x1f{key['opened_at_us']}".encode()) for key in keys]
     return pl.Series(names, dtype=pl.String)
 
 

@@ -1,8 +1,8 @@
 """Titles of trouble codes, written as families: which part, what is wrong with it, and how often it is there.
 
-SAE J2012 numbers its codes in runs: a sensor's circuit, then its range, low, high and intermittent faults, for each
-bank, cylinder or letter. The table says such a run in one line, so that a title is always a subject and a fault in
-our own words. This module turns the lines into titles; it reads no file.
+SAE J2012 numbers its codes in runs: a sensor's circuit, then its range, low, high and intermittent faults,
+for each bank, cylinder or letter. The table says such a run in one line, so that a title is always a subject and a
+fault in our own words. This module turns the lines into titles; it reads no file.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Reads the tables of trouble codes: titles, severity, advice and the words of the structure.
 
-They are the files in the directory `codes` beside this module: semicolon-separated, so that a mechanic can edit them
-in a spreadsheet, and YAML for the longer texts.
+They are the files in the directory `codes` beside this module: semicolon-separated, so that a mechanic can edit
+them in a spreadsheet, and YAML for the longer texts.
 """
 
 from __future__ import annotations
@@ -49,8 +49,9 @@ def load_advice() -> Mapping[str, Advice]:
     """
     import yaml
 
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    entries = yaml.load((_folder() / "advice.yml").read_text(encoding="utf-8"), Loader=loader)
+    text = (_folder() / "advice.yml").read_text(encoding="utf-8")
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same in C, where PyYAML has it
+    entries = yaml.load(text, Loader=loader)  # noqa: S506 - both are safe
     titles, _, _ = _own_tables()
     advice: dict[str, Advice] = {}
     for entry in entries:
@@ -62,9 +63,7 @@ def load_advice() -> Mapping[str, Advice]:
 
 
 @lru_cache
-def _own_tables() -> tuple[
-    dict[str, dict[str, str]], tuple[SeverityRule, ...], dict[str, dict[str, str]]
-]:
+def _own_tables() -> tuple[dict[str, dict[str, str]], tuple[SeverityRule, ...], dict[str, dict[str, str]]]:
     faults = {row["fault"]: _by_language(row) for row in _rows(_folder() / "faults.csv")}
     words = {row["term"]: _by_language(row) for row in _rows(_folder() / "structure.csv")}
     rules = tuple(_rule(row) for row in _rows(_folder() / "severity.csv"))
