@@ -10,6 +10,7 @@ episodes that were not closed before it, and the numbers (`occurrence`) of those
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Final
 
 import polars as pl
@@ -17,7 +18,7 @@ import polars as pl
 from smartdrive_dagster.domain.dtc import decode_structure, family_of
 from smartdrive_dagster.domain.dtc_knowledge import CodeBook, severity_of_episode
 from smartdrive_dagster.domain.identity import digest
-from smartdrive_dagster.tables import codes
+from smartdrive_dagster.tables import Days, codes
 from smartdrive_dagster.tables.silver import DTC_STATUSES
 
 ALGO_VERSION: Final = "1"
@@ -46,9 +47,9 @@ _MEANING: Final = pl.Struct(
 
 
 def dtc_episodes(
-    readings: pl.LazyFrame, scans: pl.LazyFrame, mil: pl.LazyFrame | None, *, book: CodeBook
+    readings: pl.LazyFrame, scans: pl.LazyFrame, mil: pl.LazyFrame | None, *, days: Days, book: CodeBook
 ) -> pl.LazyFrame:
-    """Find the episodes of all codes of some vehicles.
+    """Find the episodes of some vehicles that opened within some days.
 
     Args:
         readings: all rows of silver.dtc_readings of these vehicles. Used are ``vehicle_id``, ``event_at``,
@@ -57,6 +58,7 @@ def dtc_episodes(
             ``vehicle_id``, ``event_at``, ``type`` and ``detail``, whose lists are null where a service did not
             answer.
         mil: what is known of the engine lamp, or None: ``vehicle_id``, ``event_at``, ``is_on``.
+        days: UTC days whose openings are wanted.
         book: titles and rules of severity.
 
     Returns:
@@ -68,8 +70,25 @@ def dtc_episodes(
     numbered = _numbered(runs).cache()
     episodes = _episodes(numbered)
     seen = _seen(listings, numbered)
-    known = episodes.join(seen, on=_EPISODE, how="left").pipe(_with_lamp, mil)
+    opened = _instant("opened_at_us").dt.date().is_between(days.first, days.last)
+    known = episodes.filter(opened).join(seen, on=_EPISODE, how="left").pipe(_with_lamp, mil)
     return _rows(known, book)
+
+
+def first_changed_day(present: pl.LazyFrame, first: date) -> date:
+    """The earliest day whose rows a scan of `first` or later can change.
+
+    An episode stands on the day that it opened, and goes on until a scan proves it gone, however late that is. So
+    the rows that may change begin with the earliest episode that was not closed before `first`.
+
+    Args:
+        present: rows of codes.DTC_EPISODES as they are, of the vehicles that were scanned.
+        first: the earliest UTC day with a new scan.
+    """
+    midnight = pl.lit(first).cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
+    is_touched = pl.col("closed_at").is_null() | (pl.col("closed_at") >= midnight)
+    opened = present.filter(is_touched).select(pl.col("event_date").min()).collect().item()
+    return first if opened is None else min(first, opened)
 
 
 def mil_from_distance(telemetry: pl.LazyFrame) -> pl.LazyFrame:
@@ -239,7 +258,7 @@ def _rows(episodes: pl.LazyFrame, book: CodeBook) -> pl.LazyFrame:
     )
     version = f"{ALGO_VERSION}+{book.imported_digest}" if book.imported else ALGO_VERSION
     instants = [
-        pl.from_epoch(f"{name}_us", time_unit="us").dt.replace_time_zone("UTC").alias(name)
+        _instant(f"{name}_us").alias(name)
         for name in ("opened_at", "last_seen_at", "closed_at", *(f"first_{status}_at" for status in _STAGES))
     ]
     return (
@@ -284,6 +303,10 @@ def _episode_ids(keys: pl.Series) -> pl.Series:
     """Name episodes by the digest of vehicle, code and opening (UTC epoch µs); the same in every rebuild."""
     names = [digest(f"{key['vehicle_id']}\x1f{key['dtc_code']}\x1f{key['opened_at_us']}".encode()) for key in keys]
     return pl.Series(names, dtype=pl.String)
+
+
+def _instant(us: str) -> pl.Expr:
+    return pl.from_epoch(us, time_unit="us").dt.replace_time_zone("UTC")
 
 
 def _us(column: str) -> pl.Expr:

@@ -13,11 +13,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from smartdrive_dagster.domain.dtc_episodes import ALGO_VERSION, dtc_episodes, mil_from_distance
+from smartdrive_dagster.domain.dtc_episodes import (
+    ALGO_VERSION,
+    dtc_episodes,
+    first_changed_day,
+    mil_from_distance,
+)
 from smartdrive_dagster.domain.dtc_knowledge import CodeBook
 from smartdrive_dagster.knowledge.trouble_codes import load_book
 from smartdrive_dagster.lake.frames import conform
-from smartdrive_dagster.tables import codes
+from smartdrive_dagster.tables import Days, codes
 
 INSTANT = pl.Datetime("us", "UTC")
 READINGS = pl.Schema(
@@ -34,6 +39,7 @@ LAMP = pl.Schema({"vehicle_id": pl.String(), "event_at": INSTANT, "is_on": pl.Bo
 STATUSES = ("stored", "pending", "permanent")
 NOON = datetime(2025, 3, 10, 12, tzinfo=UTC)
 BOOK = load_book()
+EVER = Days(date(2008, 1, 1), date(2060, 12, 31))
 
 Scan = tuple[str, int, Mapping[str, list[str] | None]]  # vehicle, minute, codes by service
 
@@ -89,6 +95,7 @@ def episodes(
         readings_of(scans, titles).lazy(),
         events_of(scans).lazy(),
         None if mil is None else mil.lazy(),
+        days=EVER,
         book=book,
     )
     return conform(codes.DTC_EPISODES, found.collect())
@@ -227,6 +234,13 @@ def test_an_episode_belongs_to_the_utc_day_on_which_it_opened() -> None:
     ]
 
 
+def test_only_the_days_that_are_asked_for_are_given_and_numbers_count_all() -> None:
+    scans = [scan(0, stored=["P0301"]), scan(1), scan(1440, stored=["P0301"])]
+    day = Days(date(2025, 3, 11), date(2025, 3, 11))
+    found = dtc_episodes(readings_of(scans).lazy(), events_of(scans).lazy(), None, days=day, book=BOOK).collect()
+    assert found.select("event_date", "occurrence").rows() == [(date(2025, 3, 11), 2)]
+
+
 def test_without_a_scan_there_is_no_episode() -> None:
     assert episodes().height == 0
     assert episodes(scan(0)).height == 0
@@ -234,7 +248,7 @@ def test_without_a_scan_there_is_no_episode() -> None:
 
 def test_a_reading_whose_scan_is_missing_still_opens_an_episode() -> None:
     found = dtc_episodes(
-        readings_of([scan(0, stored=["P0301"])]).lazy(), events_of([scan(5)]).lazy(), None, book=BOOK
+        readings_of([scan(0, stored=["P0301"])]).lazy(), events_of([scan(5)]).lazy(), None, days=EVER, book=BOOK
     ).collect()
     assert spans(found) == [("P0301", 0, 0, 5)]
 
@@ -245,7 +259,7 @@ def test_other_events_prove_nothing() -> None:
         [{"vehicle_id": "a", "event_at": at(5), "type": "health", "detail": '{"stored": []}'}], schema=EVENTS
     )
     events = pl.concat([events_of(scans), other])
-    found = dtc_episodes(readings_of(scans).lazy(), events.lazy(), None, book=BOOK).collect()
+    found = dtc_episodes(readings_of(scans).lazy(), events.lazy(), None, days=EVER, book=BOOK).collect()
     assert spans(found) == [("P0301", 0, 0, None)]
 
 
@@ -256,7 +270,7 @@ def test_the_library_s_last_title_is_used_where_our_own_table_has_none() -> None
             pl.col("event_at").replace_strict({at(0): "Old", at(5): "New", at(6): None}, return_dtype=pl.String)
         )
     )
-    found = dtc_episodes(readings.lazy(), events_of(scans).lazy(), None, book=BOOK).collect()
+    found = dtc_episodes(readings.lazy(), events_of(scans).lazy(), None, days=EVER, book=BOOK).collect()
     assert found.select("dtc_code", "title", "title_tier", "title_hu").rows() == [
         ("P1345", BOOK.structure_title("P1345"), "structure", None),
         ("P2ABC", "New", "library", None),
@@ -389,7 +403,7 @@ def _furthest(reached: set[str]) -> str:
     return next(status for status in ("permanent", "stored", "pending") if status in reached)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(HISTORIES)
 def test_any_history_gives_what_following_it_scan_by_scan_gives(scans: list[Scan]) -> None:
     found = episodes(*scans)
@@ -407,12 +421,12 @@ def test_any_history_gives_what_following_it_scan_by_scan_gives(scans: list[Scan
 def test_neither_the_order_of_the_rows_nor_the_engine_matters(scans: list[Scan], chance: Any) -> None:
     readings = readings_of(scans).with_columns(title=pl.col("status") + pl.col("event_at").cast(pl.String))
     mil = lamp(*((minute, minute % 3 == 0) for _, minute, _ in scans))
-    first = dtc_episodes(readings.lazy(), events_of(scans).lazy(), mil.lazy(), book=BOOK).collect()
+    first = dtc_episodes(readings.lazy(), events_of(scans).lazy(), mil.lazy(), days=EVER, book=BOOK).collect()
     seed = chance.randrange(1000)
     shuffled = [
         frame.sample(fraction=1, shuffle=True, seed=seed).lazy() for frame in (readings, events_of(scans), mil)
     ]
-    assert_frame_equal(dtc_episodes(*shuffled, book=BOOK).collect(engine="streaming"), first)
+    assert_frame_equal(dtc_episodes(*shuffled, days=EVER, book=BOOK).collect(engine="streaming"), first)
 
 
 @settings(max_examples=8, deadline=None)
@@ -424,3 +438,23 @@ def test_a_late_scan_leaves_alone_what_had_closed_before_it_and_other_vehicles(
     before, after = episodes(*scans), episodes(*scans, (vehicle, minute, lists))
     kept = (pl.col("vehicle_id") != vehicle) | (pl.col("closed_at") < at(minute)).fill_null(value=False)
     assert_frame_equal(after.filter(kept), before.filter(kept))
+
+
+HALF_A_DAY = 720
+
+
+@settings(max_examples=8, deadline=None)
+@given(HISTORIES, HISTORIES.filter(bool))
+def test_what_new_scans_change_lies_on_the_first_changed_day_and_later(scans: list[Scan], new: list[Scan]) -> None:
+    """What an incremental run does: it keeps the days before, and computes the rest for the scanned vehicles."""
+    scans, new = (
+        [(vehicle, step * HALF_A_DAY, lists) for vehicle, step, lists in given_scans]
+        for given_scans in (scans, new)
+    )
+    before, after = episodes(*scans), episodes(*scans, *new)
+    scanned = pl.col("vehicle_id").is_in(sorted({vehicle for vehicle, _, _ in new}))
+    first = min(at(minute).date() for _, minute, _ in new)
+    changed = first_changed_day(before.filter(scanned).lazy(), first)
+    kept = before.filter(~scanned | (pl.col("event_date") < changed))
+    recomputed = after.filter(scanned & (pl.col("event_date") >= changed))
+    assert_frame_equal(pl.concat([kept, recomputed]), after, check_row_order=False)
