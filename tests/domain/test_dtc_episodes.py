@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
@@ -445,6 +445,9 @@ HALF_A_DAY = 720
 
 @settings(max_examples=8, deadline=None)
 @given(HISTORIES, HISTORIES.filter(bool))
+@example([scan(0, "a", stored=["P0301"])], [scan(6, "a")])  # closes what opened three days before
+@example([scan(0, "a", stored=["P0301"]), scan(6, "a")], [scan(4, "a")])  # closes it earlier
+@example([scan(0, "a", stored=["P0301"]), scan(2, "a")], [scan(4, "a", stored=["P0301"])])  # leaves it alone
 def test_what_new_scans_change_lies_on_the_first_changed_day_and_later(scans: list[Scan], new: list[Scan]) -> None:
     """What an incremental run does: it keeps the days before, and computes the rest for the scanned vehicles."""
     scans, new = (
@@ -458,3 +461,15 @@ def test_what_new_scans_change_lies_on_the_first_changed_day_and_later(scans: li
     kept = before.filter(~scanned | (pl.col("event_date") < changed))
     recomputed = after.filter(scanned & (pl.col("event_date") >= changed))
     assert_frame_equal(pl.concat([kept, recomputed]), after, check_row_order=False)
+
+
+def test_the_first_changed_day_is_that_of_the_earliest_episode_that_had_not_closed_before() -> None:
+    day = timedelta(days=1)
+    found = episodes(
+        scan(0, stored=["P0301"]), scan(1440, stored=["P0302"]), scan(4320, stored=["P0302"])
+    )  # P0301 closes on the second day, P0302 stays
+    assert first_changed_day(found.lazy(), NOON.date() + day) == NOON.date()
+    assert first_changed_day(found.lazy(), NOON.date() + 2 * day) == NOON.date() + day
+    assert (
+        first_changed_day(found.filter(~pl.col("is_open")).lazy(), NOON.date() + 9 * day) == NOON.date() + 9 * day
+    )
