@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from smartdrive_dagster.commands import backfill as backfill_command
+from smartdrive_dagster.commands import codes as code_commands
 from smartdrive_dagster.commands import explain as explain_command
 from smartdrive_dagster.commands import rebuild as rebuild_command
 from smartdrive_dagster.commands.bars import progress as _progress
@@ -245,6 +246,8 @@ app.command(epilog=up_command.EPILOG)(up_command.up)
 app.command(epilog=backfill_command.EPILOG)(backfill_command.backfill)
 app.command(epilog=explain_command.EPILOG)(explain_command.explain)
 app.command(epilog=rebuild_command.EPILOG)(rebuild_command.rebuild)
+app.command(epilog=code_commands.DTC_EPILOG)(code_commands.dtc)
+app.command(name="import-dtc", epilog=code_commands.IMPORT_EPILOG)(code_commands.import_dtc)
 
 
 def main() -> None:
@@ -267,6 +270,7 @@ def main() -> None:
 # Errors whose text tells a user what to do. By name: importing their modules would slow down every --help.
 _TOLD = {
     "BackfillError",
+    "CodeFileError",
     "CredentialsMissingError",
     "DemoOptionsError",
     "FormatError",

@@ -1,1 +1,1 @@
-"""Commands of `smartdrive` that look at, recompute or rebuild what the lake has made of its messages."""
+"""Commands of `smartdrive`, a module per subject; `cli` registers them."""
