@@ -1,7 +1,7 @@
 """Battery health per vehicle and day, from all starts of a vehicle in their order.
 
-A start is conclusive where the battery had rested, was charged to 70 % or more, its plateau has enough readings, and
-the temperature is known. Since a rest takes 30 min, two conclusive starts never share a driving cycle.
+A start is conclusive where the battery had rested, was charged to 70 % or more, its plateau has enough readings,
+and the temperature is known. Since a rest takes 30 min, two conclusive starts never share a driving cycle.
 
 Every row depends on starts up to its day only. So a late start changes its own and later days of its vehicle, and
 nobody else's.
@@ -70,7 +70,9 @@ def _with_fuel(cranks: pl.LazyFrame, profiles: pl.LazyFrame | None) -> pl.LazyFr
         ordered = ordered.join(named.unique("vehicle_id"), on="vehicle_id", how="left")
     has_profile, has_code = pl.col("profile").is_not_null(), pl.col("told").fill_null(0) > 0
     is_diesel = (
-        pl.when(has_profile).then(pl.col("profile").str.contains("diesel")).otherwise(pl.col("told").is_in(DIESEL_CODES))
+        pl.when(has_profile)
+        .then(pl.col("profile").str.contains("diesel"))
+        .otherwise(pl.col("told").is_in(DIESEL_CODES))
     )
     method = pl.when(has_profile).then(pl.lit("profile")).when(has_code).then(pl.lit("pid_51"))
     return ordered.with_columns(
@@ -172,7 +174,7 @@ def _results(conclusive: pl.LazyFrame) -> pl.LazyFrame:
     )
     measured = _with_health(ordered.join(_baselines(ordered), on="vehicle_id", how="left"))
     fails = _P25 < lines.FAILING_V
-    is_low = (_SOH < lines.critical_below_pct(pl.col("fuel_type"))).fill_null(value=False)
+    is_low = (lines.critical_below_pct(pl.col("fuel_type")) > _SOH).fill_null(value=False)
     alarm = _held(fails) | _held(is_low)
     all_clear = _held(~fails & ~is_low)
     is_critical = pl.when(alarm).then(True).when(all_clear).then(False).forward_fill().over("vehicle_id")
@@ -184,7 +186,9 @@ def _results(conclusive: pl.LazyFrame) -> pl.LazyFrame:
         .then(pl.lit("warning"))
         .otherwise(pl.lit("ok"))
     )
-    return measured.with_columns(status=status, is_failing=fails, consecutive_failing_cycles=_run_length(fails)).select(
+    return measured.with_columns(
+        status=status, is_failing=fails, consecutive_failing_cycles=_run_length(fails)
+    ).select(
         "crank_id",
         "status",
         "is_failing",
@@ -215,11 +219,13 @@ def _run_length(condition: pl.Expr) -> pl.Expr:
 
 
 def _baselines(ordered: pl.LazyFrame) -> pl.LazyFrame:
-    """Median of each vehicle's first ten compensated plateaus; how far it is known; the temperature it was taken at.
+    """Median of each vehicle's first ten compensated plateaus, its scatter, and the temperature it was taken at.
 
     The scatter is summed in whole millivolts, so that it does not depend on the order of the terms.
     """
-    first = ordered.filter(pl.col("place") < lines.BASELINE_CRANKS).with_columns(mv=(_P25 * 1000).round().cast(pl.Int64))
+    first = ordered.filter(pl.col("place") < lines.BASELINE_CRANKS).with_columns(
+        mv=(_P25 * 1000).round().cast(pl.Int64)
+    )
     n, mv = pl.col("n"), pl.col("sum_mv")
     variance = (pl.col("squares") - mv * mv / n).clip(lower_bound=0) / (n - 1) * 1e-6
     return (
@@ -264,11 +270,13 @@ def _with_health(ordered: pl.LazyFrame) -> pl.LazyFrame:
 def _soh_variance(soh: pl.Expr) -> pl.Expr:
     """Variance of a compensated plateau against its baseline, V².
 
-    What adds up: the plateau's own scatter; the battery's true temperature; the true slope, which matters as far as
-    this start was colder or warmer than the baseline's; the charge; and the baseline, as far as it pulls the scale.
+    What adds up: the plateau's own scatter; the battery's true temperature; the true slope, as far as this start
+    was colder or warmer than the baseline's; the charge; and the baseline, as far as it pulls the scale.
     """
     plateau = ((pl.col("plateau_high_v") - pl.col("plateau_low_v")) * (0.5 / lines.Z95)) ** 2
-    kelvin = pl.col("temperature_method").replace_strict(lines.TEMPERATURE_SD_K, default=None, return_dtype=pl.Float64)
+    kelvin = pl.col("temperature_method").replace_strict(
+        lines.TEMPERATURE_SD_K, default=None, return_dtype=pl.Float64
+    )
     temperature = (lines.SLOPE_V_PER_K * kelvin) ** 2
     slope = (lines.SLOPE_SD_V_PER_K * (pl.col("temperature_c") - pl.col("baseline_c"))) ** 2
     return plateau + temperature + slope + lines.CHARGE_SD_V**2 + pl.col("baseline_variance") * (soh * 0.01) ** 2
@@ -279,17 +287,29 @@ def _days(history: pl.LazyFrame) -> pl.LazyFrame:
     when = ("started_at", "crank_id")
 
     def last(name: str, condition: pl.Expr | None = None) -> pl.Expr:
-        chosen: Callable[[pl.Expr], pl.Expr] = (lambda e: e) if condition is None else (lambda e: e.filter(condition))
+        chosen: Callable[[pl.Expr], pl.Expr] = (
+            (lambda e: e) if condition is None else (lambda e: e.filter(condition))
+        )
         return chosen(pl.col(name)).sort_by(*(chosen(pl.col(key)) for key in when)).last()
 
     has_charge = pl.col("soc_pct").is_not_null()
     of_charge = ("resting_voltage_v", "soc_pct", "soc_low_pct", "soc_high_pct")
     of_plateau = (
-        *("plateau_v", "temperature_c", "plateau_25c_v", "failing_below_v", "soh_pct", "soh_low_pct", "soh_high_pct"),
+        *(
+            "plateau_v",
+            "temperature_c",
+            "plateau_25c_v",
+            "failing_below_v",
+            "soh_pct",
+            "soh_low_pct",
+            "soh_high_pct",
+        ),
         *("temperature_method", "soh_reason"),
     )
-    of_end = ("status", "consecutive_failing_cycles", "baseline_cranks", "baseline_v")
-    of_end = (*of_end, "fuel_type", "fuel_type_method", "place_latitude_deg", "place_longitude_deg")
+    of_end = (
+        *("status", "consecutive_failing_cycles", "baseline_cranks", "baseline_v"),
+        *("fuel_type", "fuel_type_method", "place_latitude_deg", "place_longitude_deg"),
+    )
     daily = history.group_by("vehicle_id", "event_date").agg(
         *(last(name, has_charge) for name in of_charge),
         *(last(name, _CONCLUSIVE) for name in of_plateau),
@@ -302,7 +322,9 @@ def _days(history: pl.LazyFrame) -> pl.LazyFrame:
         rest=last("off_method", _CONCLUSIVE),
         reason=last("reason"),
     )
-    return daily.sort("vehicle_id", "event_date").with_columns(**_verdict()).select(*battery.BATTERY_HEALTH.by_name)
+    return (
+        daily.sort("vehicle_id", "event_date").with_columns(**_verdict()).select(*battery.BATTERY_HEALTH.by_name)
+    )
 
 
 def _verdict() -> dict[str, pl.Expr]:

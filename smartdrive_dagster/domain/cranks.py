@@ -40,7 +40,7 @@ from smartdrive_dagster.tables import Days, battery
 ALGO_VERSION: Final = "1"
 
 HALO_DAYS: Final = 1
-"""Days of Silver on both sides that a day's starts depend on: the engine is looked for in the 24 h before a start."""
+"""Days of Silver on both sides that a day's starts depend on: the engine is sought in the 24 h before a start."""
 
 REST_US: Final = 30 * MINUTE_US
 """How long the engine must have been off for the voltage to be a resting one."""
@@ -74,7 +74,7 @@ def detect_cranks(telemetry: pl.LazyFrame, *, days: Days) -> pl.LazyFrame:
     Returns:
         Rows of gold.CRANKS, one per start with ``event_date`` in `days`, by vehicle and start.
     """
-    samples = _samples(telemetry)
+    samples = samples_of(telemetry)
     series = held(voltage_series(samples))
     engine = held(_engine(samples))
     dips = held(_starts_by_dip(series, engine))
@@ -85,7 +85,14 @@ def detect_cranks(telemetry: pl.LazyFrame, *, days: Days) -> pl.LazyFrame:
     return _rows(described)
 
 
-def _samples(telemetry: pl.LazyFrame) -> pl.LazyFrame:
+def running_instants(samples: pl.LazyFrame) -> pl.LazyFrame:
+    """Instants at which a vehicle's engine ran, moved or charged: vehicle_id, at_us, and the same as ran_us."""
+    voltage = pl.max_horizontal("adapter_voltage_v", "control_module_voltage_v")
+    shown = samples.filter((_RPM > 0) | (pl.col("speed_kmh") > 0) | (voltage >= CHARGING_V))
+    return shown.select("vehicle_id", "at_us", ran_us="at_us").unique()
+
+
+def samples_of(telemetry: pl.LazyFrame) -> pl.LazyFrame:
     """What is used of a sample, its time in microseconds, and whether it is of a parked car."""
     is_off = (pl.col("ignition") <= 0).fill_null(value=False)
     is_parked = pl.col("phase").is_in(PARKED_PHASES) | (pl.col("phase").is_null() & is_off)
@@ -144,7 +151,7 @@ def _starts_by_dip(series: pl.LazyFrame, engine: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _starts_by_engine(engine: pl.LazyFrame, dips: pl.LazyFrame, series: pl.LazyFrame) -> pl.LazyFrame:
-    """Engine speeds that rise from 0 without a dip nearby: a start whose voltage was read too slowly or not at all."""
+    """Engine speeds that rise from 0 without a dip nearby: the voltage was read too slowly or not at all."""
     previous_rpm, previous_at = (pl.col(name).shift().over("vehicle_id") for name in ("engine_speed_rpm", "at_us"))
     rises = held(
         engine.filter((_RPM > 0) & (previous_rpm == 0) & (pl.col("at_us") - previous_at <= _ENGINE_BEFORE_US))
@@ -184,12 +191,7 @@ def _with_engine(starts: pl.LazyFrame, engine: pl.LazyFrame) -> pl.LazyFrame:
 
 def _with_rest(starts: pl.LazyFrame, samples: pl.LazyFrame, series: pl.LazyFrame) -> pl.LazyFrame:
     """How long the engine had been off, how well that is known, and the resting voltage."""
-    voltage = pl.max_horizontal("adapter_voltage_v", "control_module_voltage_v")
-    ran = (
-        samples.filter((_RPM > 0) | (pl.col("speed_kmh") > 0) | (voltage >= CHARGING_V))
-        .select("vehicle_id", "at_us", ran_us="at_us")
-        .unique()
-    )
+    ran = running_instants(samples)
     dated = last_known(starts, ran, until_us=-S_US, within_us=_LOOK_BACK_US - S_US, names=["ran_us"])
     dated = held(dated)
     seen = around(
@@ -230,12 +232,13 @@ def _with_conditions(starts: pl.LazyFrame, samples: pl.LazyFrame) -> pl.LazyFram
     fuel = _by_instant(samples, "fuel_type_code")
     starts = first_known(starts, fuel, from_us=-MINUTE_US, within_us=31 * MINUTE_US, names=["fuel_type_code"])
     # Tenths of a degree before anything else: of two devices' positions the middle one could be anywhere.
-    tenths = {
-        f"place_{name}": (pl.col(name) * 10).round().cast(pl.Int64) for name in ("latitude_deg", "longitude_deg")
-    }
+    place = pl.struct(
+        (pl.col(name) * 10).round().cast(pl.Int64).alias(f"place_{name}")
+        for name in ("latitude_deg", "longitude_deg")
+    )
     places = (
         samples.filter(pl.col("latitude_deg").is_between(-90, 90) & pl.col("longitude_deg").is_between(-180, 180))
-        .select("vehicle_id", "at_us", place=pl.struct(**tenths))
+        .select("vehicle_id", "at_us", place=place)
         .group_by("vehicle_id", "at_us")
         .agg(pl.col("place").sort().first())
     )
@@ -244,9 +247,7 @@ def _with_conditions(starts: pl.LazyFrame, samples: pl.LazyFrame) -> pl.LazyFram
 
 
 def _by_instant(samples: pl.LazyFrame, name: str) -> pl.LazyFrame:
-    return (
-        samples.filter(pl.col(name).is_finite()).group_by("vehicle_id", "at_us").agg(pl.col(name).min())
-    )
+    return samples.filter(pl.col(name).is_finite()).group_by("vehicle_id", "at_us").agg(pl.col(name).min())
 
 
 def _rows(starts: pl.LazyFrame) -> pl.LazyFrame:

@@ -126,13 +126,13 @@ def measure_dips(series: pl.LazyFrame, dips: pl.LazyFrame) -> pl.LazyFrame:
     near = around(
         series.drop("is_parked"), dips.select(*_KEY, "before_uv"), by=SERIES, before_us=_NEAR_US, after_us=AFTER_US
     )
-    is_back = (_SINCE >= _INRUSH_US) & (_VOLTS >= pl.col("before_uv") - _RELEASED_UV)
+    is_back = (_SINCE >= _INRUSH_US) & (pl.col("before_uv") - _RELEASED_UV <= _VOLTS)
     released = near.filter(is_back).group_by(*_KEY).agg(released_us=_SINCE.min())
     in_inrush = _SINCE.is_between(0, _INRUSH_US, closed="left")
     end = pl.min_horizontal(pl.col("released_us"), _PLATEAU_ENDS_US)
-    in_plateau = (_SINCE >= _INRUSH_US) & (_SINCE < end)
+    in_plateau = (_SINCE >= _INRUSH_US) & (end > _SINCE)
     in_dip = _SINCE.is_between(0, _PLATEAU_ENDS_US, closed="left")
-    has_recovered = _SINCE >= pl.col("released_us") + _RECOVERY_FROM_US
+    has_recovered = pl.col("released_us") + _RECOVERY_FROM_US <= _SINCE
     plateau = _VOLTS.filter(in_plateau)
     measured = (
         near.join(released, on=_KEY, how="left")
@@ -182,7 +182,9 @@ def sampling_rate_hz(samples_near: pl.Expr) -> pl.Expr:
     return (samples_near * (S_US / (_NEAR_US + _PLATEAU_ENDS_US))).round(6)
 
 
-def without_worse_neighbours(dips: pl.LazyFrame, *, by: tuple[str, ...], rank: tuple[pl.Expr, ...]) -> pl.LazyFrame:
+def without_worse_neighbours(
+    dips: pl.LazyFrame, *, by: tuple[str, ...], rank: tuple[pl.Expr, ...]
+) -> pl.LazyFrame:
     """Keep a dip only where no other of the same `by` within 5 s on either side goes before it.
 
     Local on purpose: a chain of neighbours could be as long as a day.

@@ -1,14 +1,14 @@
 """A car's 12 V battery and starter as physics: the ground truth that the analysis of starts is judged against.
 
-Nothing here knows the analysis's lines or slopes. The battery is a voltage source behind a resistance that grows with
-age, cold and emptiness. The starter is a permanent-magnet motor geared to an engine whose drag is compression (a
-constant torque, with a ripple twice a turn) and oil (a torque that grows with speed, and with cold). The voltage at
-the terminals follows from Kirchhoff's and Newton's laws, stepped in time: the inrush is the motor before it
-turns, the plateau where drive and drag balance.
+Nothing here knows the analysis's lines or slopes. The battery is a voltage source behind a resistance that grows
+with age, cold and emptiness. The starter is a permanent-magnet motor geared to an engine whose drag is
+compression (a constant torque, with a ripple twice a turn) and oil (a torque that grows with speed and with cold).
+The voltage at the terminals follows from Kirchhoff's and Newton's laws, stepped in time: the inrush is the motor
+before it turns, the plateau where drive and drag balance.
 
-Sources of the constants: a 12 V battery gives about 65 % of its cranking current at -18 °C, hence 1 % of resistance
-per kelvin; 1.4 kW starters draw 400 to 600 A locked and 125 to 200 A turning a warm engine of four cylinders. Cell
-voltage rises 0.2 mV per kelvin. The rest is chosen within what these leave; each car draws its own.
+Sources of the constants: workshop literature says that a 12 V battery gives about 65 % of its cranking current at
+-18 °C, hence 1 % of resistance per kelvin, and that turning a warm engine takes 125 to 200 A. The rest is chosen
+within what these leave, in the range of a four-cylinder car; each car draws its own.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ _EMF_PER_K: Final = 0.0012
 _THIN_ACID_PER_PCT: Final = 0.004  # below 80 % the acid conducts worse
 _TURN_COMPRESSIONS: Final = 2
 STEP_S: Final = 0.004
+_IN_SERVICE: Final = 0.6
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +104,9 @@ def steady_v(battery: Battery, starter: Starter, at: Conditions) -> float:
     return source - min(current, stalled) * internal
 
 
-def waveform(battery: Battery, starter: Starter, at: Conditions, *, duration_s: float, phase: float) -> list[float]:
+def waveform(
+    battery: Battery, starter: Starter, at: Conditions, *, duration_s: float, phase: float
+) -> list[float]:
     """Terminal voltage from the starter's engagement on, V, in steps of `STEP_S`.
 
     Args:
@@ -200,7 +203,7 @@ class Car:
     later_from: int
 
 
-def drawn_car(rng: Random, number: int, *, early: int = 20, later: int = 20) -> Car:
+def drawn_car(rng: Random, number: int, *, early: int = 30, later: int = 10) -> Car:
     """Draw a car, its battery, its climate and its starts, twelve hours or more apart.
 
     Between the early and the later starts lie years: six cars of ten are in service with a resistance of 1 to 1.5
@@ -224,7 +227,7 @@ def drawn_car(rng: Random, number: int, *, early: int = 20, later: int = 20) -> 
         oil_per_k=max(0.0, rng.gauss(0.015, 0.003)),
         ripple=rng.uniform(0.4, 0.8),
     )
-    aged = replace(battery, growth=rng.uniform(1.0, 1.5) if rng.random() < 0.6 else rng.uniform(1.5, 3.2))
+    aged = replace(battery, growth=rng.uniform(1.0, 1.5) if rng.random() < _IN_SERVICE else rng.uniform(1.5, 3.2))
     charge = rng.uniform(78, 95)
     starts: list[Start] = []
     at_s = 1_700_000_000.0 + number

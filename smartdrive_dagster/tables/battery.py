@@ -1,7 +1,7 @@
 """Gold's battery tables: starts, parked days, and what they say about the 12 V battery.
 
-`gold.cranks` and `gold.parked_days` are window tables, computed from Silver day by day. The other three are history
-tables: small functions of these two, of events, of weather and of profiles.
+`gold.cranks` and `gold.parked_days` are window tables, computed from Silver day by day. The other three are
+history tables: small functions of these two, of events, of weather and of profiles.
 """
 
 from typing import Final
@@ -49,6 +49,11 @@ _ID: Final = "128-bit hash of vehicle and start, base32"
 
 def _volts(name: str, description: str) -> Column:
     return Column(name, "double", description, unit="V", vss=_VOLTAGE)
+
+
+def _temperature(name: str, what: str, vss: str, pid: str) -> Column:
+    description = f"First {what} reading from 1 min before to 5 min after"
+    return Column(name, "double", description, unit="°C", vss=vss, pid=f"01 {pid}")
 
 
 CRANKS = Table(
@@ -114,32 +119,17 @@ CRANKS = Table(
         Column("plateau_samples", "long", "Readings that the plateau averages or would average", required=True),
         Column("sampling_rate_hz", "double", "Readings per second around the dip", unit="Hz", required=True),
         Column("duration_s", "double", "From the dip until a reading is back within 0.3 V", unit="s"),
-        _volts("recovery_voltage_v", "Median of the readings from 1 s after the dip's end, within 15 s of its start"),
+        _volts(
+            "recovery_voltage_v", "Median of the readings from 1 s after the dip's end, within 15 s of its start"
+        ),
         Column("engine_speed_rise_rpm", "double", "Highest engine speed of the 15 s after the start", unit="rpm"),
-        Column("engine_started_after_s", "double", "From the start to the first engine speed of 600 rpm", unit="s"),
         Column(
-            "ambient_air_temp_c",
-            "double",
-            "First ambient reading from 1 min before to 5 min after",
-            unit="°C",
-            vss="Vehicle.Exterior.AirTemperature",
-            pid="01 46",
+            "engine_started_after_s", "double", "From the start to the first engine speed of 600 rpm", unit="s"
         ),
-        Column(
-            "intake_temp_c",
-            "double",
-            "First intake air reading from 1 min before to 5 min after",
-            unit="°C",
-            vss="Vehicle.OBD.IntakeTemp",
-            pid="01 0F",
-        ),
-        Column(
-            "coolant_temp_c",
-            "double",
-            "First coolant reading from 1 min before to 5 min after",
-            unit="°C",
-            vss="Vehicle.Powertrain.CombustionEngine.EngineCoolant.Temperature",
-            pid="01 05",
+        _temperature("ambient_air_temp_c", "ambient", "Vehicle.Exterior.AirTemperature", "46"),
+        _temperature("intake_temp_c", "intake air", "Vehicle.OBD.IntakeTemp", "0F"),
+        _temperature(
+            "coolant_temp_c", "coolant", "Vehicle.Powertrain.CombustionEngine.EngineCoolant.Temperature", "05"
         ),
         Column(
             "fuel_type_code",
@@ -177,12 +167,16 @@ PARKED_DAYS = Table(
         Column("event_date", "date", "UTC day of the readings", required=True, statistics=True),
         Column("readings", "long", "Parked voltage readings of the day", required=True),
         _volts("min_voltage_v", "Lowest parked reading of the day"),
-        Column("flat_readings", "long", "Readings of at most 11.5 V, 30 min or more after the engine", required=True),
+        Column(
+            "flat_readings", "long", "Readings of at most 11.5 V, 30 min or more after the engine", required=True
+        ),
         Column("flat_since", "timestamp", "The first of these", statistics=True),
         Column("last_reading_at", "timestamp", "Last parked reading of the day", required=True, statistics=True),
         _volts("resting_voltage_v", "Median of the day's last 6 h that lie 6 h or more after the engine"),
         Column("rested_s", "double", "Length of the rest that the slope is fitted to", unit="s", required=True),
-        Column("slope_v_per_day", "double", "Theil-Sen slope of the rest up to this day, at most 7 days", unit="V/d"),
+        Column(
+            "slope_v_per_day", "double", "Theil-Sen slope of the rest up to this day, at most 7 days", unit="V/d"
+        ),
         Column("slope_low_v_per_day", "double", "Lower end of the slope's 99 % interval", unit="V/d"),
         Column("slope_high_v_per_day", "double", "Upper end of the slope's 99 % interval", unit="V/d"),
         Column("slope_points", "long", "Means of 2 h that the slope is fitted to", required=True),
@@ -304,7 +298,7 @@ BATTERY_HEALTH = Table(
 DRAIN_EPISODES = Table(
     layer="gold",
     name="drain_episodes",
-    description="One time in which a parked vehicle lost charge faster than it should, on the day it was first seen.",
+    description="A time in which a parked vehicle lost charge too fast or was flat, on the day it was first seen.",
     columns=(
         Column("drain_episode_id", "string", _ID, required=True),
         VEHICLE_ID,
