@@ -162,7 +162,7 @@ def _judged(cranks: pl.LazyFrame) -> pl.LazyFrame:
     return with_charge.with_columns(
         reason=reason,
         is_conclusive=reason.is_null(),
-        plateau_25c_v=lines.at_25c_v(pl.col("plateau_v"), pl.col("temperature_c")),
+        plateau_25c_v=lines.at_25c_v(pl.col("plateau_v"), resting, pl.col("temperature_c")),
         failing_below_v=lines.failing_below_v(pl.col("temperature_c")),
     )
 
@@ -173,7 +173,7 @@ def _results(conclusive: pl.LazyFrame) -> pl.LazyFrame:
         place=pl.int_range(pl.len()).over("vehicle_id")
     )
     measured = _with_health(ordered.join(_baselines(ordered), on="vehicle_id", how="left"))
-    fails = _P25 < lines.FAILING_V
+    fails = pl.col("plateau_v") < pl.col("failing_below_v")
     is_low = (lines.critical_below_pct(pl.col("fuel_type")) > _SOH).fill_null(value=False)
     alarm = _held(fails) | _held(is_low)
     all_clear = _held(~fails & ~is_low)
@@ -199,7 +199,7 @@ def _results(conclusive: pl.LazyFrame) -> pl.LazyFrame:
         "soh_low_pct",
         "soh_high_pct",
         "soh_reason",
-        is_replace=_P25 < lines.REPLACE_V,
+        is_replace=pl.col("plateau_v") < pl.col("failing_below_v") - (lines.FAILING_V - lines.REPLACE_V),
     )
 
 
@@ -270,15 +270,16 @@ def _with_health(ordered: pl.LazyFrame) -> pl.LazyFrame:
 def _soh_variance(soh: pl.Expr) -> pl.Expr:
     """Variance of a compensated plateau against its baseline, V².
 
-    What adds up: the plateau's own scatter; the battery's true temperature; the true slope, as far as this start
+    What adds up: the plateau's own scatter; the battery's true temperature; its true share per kelvin, as far as this start
     was colder or warmer than the baseline's; the charge; and the baseline, as far as it pulls the scale.
     """
     plateau = ((pl.col("plateau_high_v") - pl.col("plateau_low_v")) * (0.5 / lines.Z95)) ** 2
     kelvin = pl.col("temperature_method").replace_strict(
         lines.TEMPERATURE_SD_K, default=None, return_dtype=pl.Float64
     )
-    temperature = (lines.SLOPE_V_PER_K * kelvin) ** 2
-    slope = (lines.SLOPE_SD_V_PER_K * (pl.col("temperature_c") - pl.col("baseline_c"))) ** 2
+    drop = pl.col("resting_voltage_v") - pl.col("plateau_v")
+    temperature = (lines.DROP_PER_K * drop * kelvin) ** 2
+    slope = (lines.DROP_SD_PER_K * drop * (pl.col("temperature_c") - pl.col("baseline_c"))) ** 2
     return plateau + temperature + slope + lines.CHARGE_SD_V**2 + pl.col("baseline_variance") * (soh * 0.01) ** 2
 
 

@@ -12,6 +12,12 @@ import polars as pl
 
 REFERENCE_C: Final = 25.0
 SLOPE_V_PER_K: Final = 0.018
+"""How far the failing and the replace line fall with the cold."""
+
+DROP_PER_K: Final = 0.012
+"""How much a battery's drop under the starter grows with the cold: 1 % per kelvin for the acid (a battery gives about
+65 % of its cranking current at -18 °C), and some for the oil. 0.018 V of a healthy car's 1.5 V are as much."""
+
 FAILING_V: Final = 9.6
 REPLACE_V: Final = 8.5
 EMPTY_V: Final = 11.89
@@ -28,7 +34,7 @@ BASELINE_CRANKS: Final = 10
 
 # What is not known exactly, as standard deviations; the evaluation counts how often the intervals hold.
 RESOLUTION_V: Final = 0.1 / 12**0.5  # rounding to tenths of a volt
-SLOPE_SD_V_PER_K: Final = 0.008
+DROP_SD_PER_K: Final = 0.003
 CHARGE_SD_V: Final = 0.05  # the plateau hangs on the charge a little, from 70 % on
 TEMPERATURE_SD_K: Final = {"ambient": 2.0, "intake": 3.0, "weather": 3.0}
 Z95: Final = 1.96
@@ -54,9 +60,14 @@ def soc_interval_pct(resting_v: pl.Expr, *, is_loaded: pl.Expr, is_assumed: pl.E
     return soc_pct(low), soc_pct(high)
 
 
-def at_25c_v(plateau_v: pl.Expr, temperature_c: pl.Expr) -> pl.Expr:
-    """The plateau compensated to 25 °C: 0.018 V for each kelvin."""
-    return (plateau_v + SLOPE_V_PER_K * (REFERENCE_C - temperature_c)).round(6)
+def at_25c_v(plateau_v: pl.Expr, resting_v: pl.Expr, temperature_c: pl.Expr) -> pl.Expr:
+    """The plateau compensated to 25 °C: the drop from the resting voltage, less 1.2 % for each kelvin of cold.
+
+    A fixed slope would fit healthy batteries only. Resistance grows by a share of itself, so a worn battery loses
+    more volts to the same cold.
+    """
+    shrunk = (DROP_PER_K * (temperature_c - REFERENCE_C)).exp()
+    return (resting_v - (resting_v - plateau_v) * shrunk).round(6)
 
 
 def failing_below_v(temperature_c: pl.Expr) -> pl.Expr:
