@@ -270,8 +270,8 @@ def _with_health(ordered: pl.LazyFrame) -> pl.LazyFrame:
 def _soh_variance(soh: pl.Expr) -> pl.Expr:
     """Variance of a compensated plateau against its baseline, V².
 
-    What adds up: the plateau's own scatter; the battery's true temperature; its true share per kelvin, as far as this start
-    was colder or warmer than the baseline's; the charge; and the baseline, as far as it pulls the scale.
+    What adds up: the plateau's own scatter; the battery's true temperature; its true share per kelvin, as far as
+    this start was colder or warmer than the baseline's; the charge; the baseline, as far as it pulls the scale.
     """
     plateau = ((pl.col("plateau_high_v") - pl.col("plateau_low_v")) * (0.5 / lines.Z95)) ** 2
     kelvin = pl.col("temperature_method").replace_strict(

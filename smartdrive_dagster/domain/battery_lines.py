@@ -15,8 +15,8 @@ SLOPE_V_PER_K: Final = 0.018
 """How far the failing and the replace line fall with the cold."""
 
 DROP_PER_K: Final = 0.012
-"""How much a battery's drop under the starter grows with the cold: 1 % per kelvin for the acid (a battery gives about
-65 % of its cranking current at -18 °C), and some for the oil. 0.018 V of a healthy car's 1.5 V are as much."""
+"""How much a battery's drop under the starter grows with the cold: 1 % per kelvin for the acid (a battery gives
+about 65 % of its cranking current at -18 °C), and some for the oil. 0.018 V of a healthy 1.5 V are as much."""
 
 FAILING_V: Final = 9.6
 REPLACE_V: Final = 8.5

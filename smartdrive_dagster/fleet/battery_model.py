@@ -203,7 +203,7 @@ class Car:
     later_from: int
 
 
-def drawn_car(rng: Random, number: int, *, early: int = 30, later: int = 10) -> Car:
+def drawn_car(rng: Random, number: int, *, early: int = 30, later: int = 10, cold: float = 1.0) -> Car:
     """Draw a car, its battery, its climate and its starts, twelve hours or more apart.
 
     Between the early and the later starts lie years: six cars of ten are in service with a resistance of 1 to 1.5
@@ -214,17 +214,18 @@ def drawn_car(rng: Random, number: int, *, early: int = 30, later: int = 10) -> 
         number: names the car.
         early: starts of the first time.
         later: starts of the second.
+        cold: factor on what a kelvin does to resistance and oil.
     """
     battery = Battery(
         resistance_ohm=0.008 * rng.uniform(0.85, 1.15),
         growth=rng.uniform(1.0, 1.1),
-        resistance_per_k=rng.gauss(0.010, 0.001),
+        resistance_per_k=cold * rng.gauss(0.010, 0.001),
     )
     starter = Starter(
         motor_ohm=0.020 * rng.uniform(0.9, 1.1),
         compression_nm=45.0 * rng.uniform(0.9, 1.15),
         oil_nm_s=0.76 * rng.uniform(0.8, 1.2),
-        oil_per_k=max(0.0, rng.gauss(0.015, 0.003)),
+        oil_per_k=cold * max(0.0, rng.gauss(0.015, 0.003)),
         ripple=rng.uniform(0.4, 0.8),
     )
     aged = replace(battery, growth=rng.uniform(1.0, 1.5) if rng.random() < _IN_SERVICE else rng.uniform(1.5, 3.2))
