@@ -89,7 +89,7 @@ def find_dips(series: pl.LazyFrame) -> pl.LazyFrame:
     low = (
         series.with_columns(before_uv=before)
         .filter(pl.col("before_uv") - _VOLTS >= _DIP_UV)
-        .select(*SERIES, "before_uv", mark_us="at_us")
+        .select(*SERIES, "before_uv", low_uv="uv", mark_us="at_us")
     )
     stays = (
         around(series, low, by=SERIES, before_us=0, after_us=_LASTS_UNTIL_US)
@@ -99,13 +99,10 @@ def find_dips(series: pl.LazyFrame) -> pl.LazyFrame:
     )
     # Without a reading after it nobody knows whether it lasted; whether it was a start, the engine speed tells.
     lasting = low.join(stays, on=_KEY, how="left").filter(pl.col("stays").fill_null(value=True))
-    since_last = pl.col("mark_us").diff().over(*SERIES)
-    return (
-        lasting.sort(*_KEY)
-        .with_columns(since_last_us=since_last)
-        .filter(pl.col("since_last_us").is_null() | (pl.col("since_last_us") > _CHAIN_US))
-        .select(*_KEY, "before_uv")
-    )
+    # A fall within a dip is one more: the starter soon after the glow plugs. Of neighbours the deepest counts.
+    since_last, fall = (pl.col(name).diff().over(*SERIES) for name in ("mark_us", "low_uv"))
+    is_first = since_last.is_null() | (since_last > _CHAIN_US) | (fall <= -_DIP_UV)
+    return lasting.sort(*_KEY).filter(is_first).select(*_KEY, "before_uv")
 
 
 def measure_dips(series: pl.LazyFrame, dips: pl.LazyFrame) -> pl.LazyFrame:
