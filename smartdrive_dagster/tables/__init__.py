@@ -4,7 +4,7 @@ Schemas, comments, batch checks, the catalogue in the docs and Dagster's column 
 This package imports neither polars nor deltalake nor dagster, so that a code location loads quickly.
 """
 
-from smartdrive_dagster.tables import bronze, gold, silver
+from smartdrive_dagster.tables import bronze, driving, facts, gold, silver
 from smartdrive_dagster.tables.days import Days, ranges
 from smartdrive_dagster.tables.table import Column, Table
 
@@ -16,7 +16,13 @@ ALL: tuple[Table, ...] = (
     silver.DTC_READINGS,
     silver.QUARANTINE,
     silver.MESSAGES,
+    facts.CORRECTIONS,
+    facts.PROFILES,
+    facts.VEHICLES,
     gold.TRIPS,
+    driving.DRIVING_EVENTS,
+    driving.INCIDENTS,
+    driving.TRIP_FUEL,
 )
 
-__all__ = ["ALL", "Column", "Days", "Table", "bronze", "gold", "ranges", "silver"]
+__all__ = ["ALL", "Column", "Days", "Table", "bronze", "driving", "facts", "gold", "ranges", "silver"]
