@@ -143,7 +143,7 @@ def _manoeuvres(windows: pl.LazyFrame) -> pl.LazyFrame:
     chained = ordered.with_columns(chain=is_new.fill_null(value=True).cum_sum()).filter(
         pl.col("at_us") <= pl.col("at_us").min().over("chain") + round(MAX_DURATION_S * _US)
     )
-    hard, by_speed = pl.col("is_hard"), pl.col("source") == "speed"
+    hard, by_speed, speed = pl.col("is_hard"), pl.col("source") == "speed", pl.col("window_speed_kmh")
     # Where both sources saw it, the peak is that of speed: it means the same in every car.
     speed_is_hard = (hard & by_speed).any().over("chain")
     of_source = hard & (by_speed == speed_is_hard)
@@ -160,7 +160,7 @@ def _manoeuvres(windows: pl.LazyFrame) -> pl.LazyFrame:
             rate_hz=pl.col("rate_hz").filter("strongest").max(),
             has_speed=(hard & by_speed).any(),
             has_accelerometer=(hard & ~by_speed).any(),
-            speed_kmh=pl.col("window_speed_kmh").drop_nulls().first(),
+            speed_kmh=speed.filter(pl.col("at_us") == pl.col("at_us").filter(speed.is_not_null()).min()).max(),
             hard_us=pl.col("at_us").filter(hard).max() - pl.col("at_us").filter(hard).min(),
             hard_windows=hard.sum(),
         )

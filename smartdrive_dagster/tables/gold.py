@@ -36,7 +36,7 @@ TRIPS = Table(
         Column(
             "distance_difference_km",
             "double",
-            "Distance less that of the odometer, else of the positions; null where nothing else tells it",
+            "Distance less that of the next witness: odometer, positions, speed; null without one",
             unit="km",
         ),
         Column(
