@@ -2,9 +2,9 @@
 
 `docs/explanation/driving.md` says why the thresholds are what they are and how well they do on real drives. A
 manoeuvre is a chain of windows over the lower limit, at most `MERGE_S` apart, of which one at least is over the
-threshold. Windows of all devices and sources join in one chain, so that a manoeuvre seen twice counts once. It ends
-`MAX_DURATION_S` after its begin at the latest: no manoeuvre lasts longer, and so a day's rows are a function of
-Silver in that day ± `HALO_DAYS`.
+threshold. Windows of all devices and sources join in one chain, so that a manoeuvre seen twice counts once. It
+ends `MAX_DURATION_S` after its begin at the latest: no manoeuvre lasts longer, and so a day's rows are a function
+of Silver in that day ± `HALO_DAYS`.
 """
 
 from __future__ import annotations

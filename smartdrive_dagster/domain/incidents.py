@@ -9,7 +9,6 @@ it, so a sensor that stays mad makes one incident and not thousands. `docs/expla
 from __future__ import annotations
 
 import hashlib
-from datetime import datetime
 from typing import Any, Final
 
 import msgspec
@@ -102,9 +101,7 @@ def _drops(telemetry: pl.LazyFrame) -> pl.LazyFrame:
     took = _AT.diff().over(*SERIES)
     fell = _SPEED.shift().over(*SERIES) - _SPEED
     is_fall = (
-        (took <= round(MAX_FALL_S * _US))
-        & (fell >= LEAST_FALL_KMH)
-        & (fell * _G_PER_KMH_US >= NO_BRAKE_G * took)
+        (took <= round(MAX_FALL_S * _US)) & (fell >= LEAST_FALL_KMH) & (fell * _G_PER_KMH_US >= NO_BRAKE_G * took)
     )
     falls = readings.filter(is_fall.fill_null(value=False)).join(
         readings.with_columns(strength_g=fell * _G_PER_KMH_US / took, half_kmh=_SPEED + fell * 0.5),
@@ -139,7 +136,7 @@ def _incidents(signs: pl.LazyFrame) -> pl.LazyFrame:
     return (
         signs.sort("vehicle_id", "at_us", "kind", "strength_g")
         .with_columns(chain=is_new.fill_null(value=True).cum_sum())
-        .filter(_AT <= _AT.min().over("chain") + _KEEP_US)
+        .filter(_AT.min().over("chain") + _KEEP_US >= _AT)
         .group_by("chain")
         .agg(
             pl.col("vehicle_id").first(),
@@ -167,7 +164,7 @@ def _with_speeds(incidents: pl.LazyFrame, speeds: pl.LazyFrame) -> pl.LazyFrame:
         .agg(
             speed_before_kmh=pl.col("highest_kmh").filter(before).max(),
             speed_after_kmh=pl.col("lowest_kmh").filter(after).min(),
-            is_moving=(pl.col("highest_kmh").filter(_AT <= start) >= MOVING_KMH).any(),
+            is_moving=(pl.col("highest_kmh").filter(start >= _AT) >= MOVING_KMH).any(),
         )
     )
     return incidents.join(near, on="chain", how="left")

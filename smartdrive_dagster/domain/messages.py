@@ -184,7 +184,7 @@ def decode_message(payload: bytes) -> Telemetry | Event | Rejection:
     except UnicodeDecodeError as error:
         rejection = Rejection("not_utf8", f"byte {error.start}")
     except msgspec.ValidationError as error:
-        rejection = _validation_rejection(str(error))
+        rejection = validation_rejection(str(error))
     except msgspec.DecodeError as error:
         rejection = Rejection("not_json", str(error))
     except RecursionError:
@@ -204,7 +204,8 @@ def _by_schema(payload: bytes) -> Telemetry | Event | Rejection:
             return Rejection("schema_unknown", "known are telemetry.v1, events.v1 and telemetry.v0 (no name)")
 
 
-def _validation_rejection(text: str) -> Rejection:
+def validation_rejection(text: str) -> Rejection:
+    """Turn the words of a failed validation into a rejection that quotes no value."""
     if text.startswith("Invalid enum value"):  # the only text that quotes what was sent
         return Rejection("schema_violated", f"Expected a known value{text[text.rindex(' - at `$') :]}")
     if "out of range" in text or (text.startswith("Expected `object`") and "$" not in text):
@@ -226,7 +227,7 @@ def _telemetry_v1(message: _TelemetryV1) -> Telemetry | Rejection:
         vin=message.vin,
         device_id=message.device_id,
         message_id=message_id(message.device_id, message.boot_id, message.seq),
-        content_digest=_content_digest("telemetry.v1", content),
+        content_digest=content_digest("telemetry.v1", content),
         phase=message.phase,
         is_synced=message.clock == "synced",
         t_ms=message.t,
@@ -250,7 +251,7 @@ def _event_v1(message: _EventV1) -> Event | Rejection:
         vin=message.vin,
         device_id=message.device_id,
         message_id=message_id(message.device_id, message.boot_id, message.seq),
-        content_digest=_content_digest("events.v1", (message.vin, message.t, message.type, canonical)),
+        content_digest=content_digest("events.v1", (message.vin, message.t, message.type, canonical)),
         t_ms=message.t,
         type=message.type,
         detail=msgspec.json.encode(message.detail, order="sorted").decode(),
@@ -303,7 +304,7 @@ def _telemetry_v0(message: _TelemetryV0) -> Telemetry | Rejection:
         signals[_V0_SIGNALS.get(pid.pid_code, pid.pid_code)] = [pid.value]
     own = {"RPM": message.rpm, "ELM_VOLTAGE": message.voltage, "SPEED": message.speed}
     signals |= {name: [value] for name, value in own.items() if value is not None}
-    content = _content_digest("telemetry.v0", (message.vin, t_ms, signals))
+    content = content_digest("telemetry.v0", (message.vin, t_ms, signals))
     return Telemetry(
         vin=message.vin,
         device_id=None,
@@ -316,5 +317,6 @@ def _telemetry_v0(message: _TelemetryV0) -> Telemetry | Rejection:
     )
 
 
-def _content_digest(schema: str, content: tuple[object, ...]) -> str:
+def content_digest(schema: str, content: tuple[object, ...]) -> str:
+    """128 bits over a message's content, the same for the same values however they were written."""
     return digest(schema.encode() + b"\x1f" + msgspec.json.encode(content, order="sorted"))

@@ -31,6 +31,9 @@ NO_BRAKE_G: Final = 1.2
 """Tyres on dry asphalt hold about 1 g, the best of road cars 1.2 g: what is beyond was no brake."""
 
 SPIKE_SPAN_S: Final = 2.5
+SPIKE_KMH: Final = 10.0
+"""In 0.1 s a step of 5 km/h is beyond any car too, but it is what a coarse reading looks like."""
+
 MIN_BIAS_READINGS: Final = 30
 MAX_TILT_G: Final = 0.35
 """A constant share of gravity of 0.35 g is a sensor tilted by 20°: its axes are not the vehicle's."""
@@ -115,16 +118,15 @@ def _is_spike() -> pl.Expr:
     rise, fall = _SPEED - before, _SPEED - after
     too_fast = (rise.abs() * _G_PER_KMH_US > NO_BRAKE_G * came) & (fall.abs() * _G_PER_KMH_US > NO_BRAKE_G * goes)
     span = came + goes <= round(SPIKE_SPAN_S * _US)
-    # In 0.1 s a step of 5 km/h is beyond any car, but it is what a coarse reading looks like.
-    stands_out = pl.min_horizontal(rise.abs(), fall.abs()) > 10
+    stands_out = pl.min_horizontal(rise.abs(), fall.abs()) > SPIKE_KMH
     return (span & too_fast & stands_out & (rise.sign() == fall.sign())).fill_null(value=False)
 
 
 def speed_accelerations(telemetry: pl.LazyFrame) -> pl.LazyFrame:
     """Acceleration at each speed reading: the difference of speed over the second before it.
 
-    The speed a second ago is interpolated between its neighbours, so the window is a second at any rate. At 10 Hz a
-    step of 1 km/h from one reading to the next would be 0.28 g; over the second it is 0.03 g.
+    The speed a second ago is interpolated between its neighbours, so the window is a second at any rate. At 10 Hz
+    a step of 1 km/h from one reading to the next would be 0.28 g; over the second it is 0.03 g.
 
     Returns:
         vehicle_id, device_id, at_us, from_us (a second before), acceleration_g, speed_kmh (at from_us) and

@@ -20,8 +20,8 @@ _PREVIOUS = pl.col("previous_us")
 def corrected_starts(running: pl.LazyFrame, corrections: pl.LazyFrame | None, *, longest_us: int) -> pl.LazyFrame:
     """Apply merges and splits to the starts of trips.
 
-    A merge joins what lies on both sides of a gap that is wholly within its interval; a gap over `longest_us` stays
-    one. A split begins a trip with the first instant that is not before it.
+    A merge joins what lies on both sides of a gap that is wholly within its interval; a gap over `longest_us`
+    stays one. A split begins a trip with the first instant that is not before it.
 
     Args:
         running: running instants sorted by vehicle and time, with ``previous_us`` (the vehicle's instant before;
@@ -65,7 +65,7 @@ def corrected_starts(running: pl.LazyFrame, corrections: pl.LazyFrame | None, *,
         boundaries.filter(pl.col("is_new") | pl.col("split_set_us").is_not_null())
         .select("vehicle_id", "at_us", "previous_us")
         .join(merges, on="vehicle_id")
-        .filter((pl.col("from_us") <= _PREVIOUS) & (_AT <= pl.col("to_us")) & (_AT - _PREVIOUS <= longest_us))
+        .filter((pl.col("from_us") <= _PREVIOUS) & (pl.col("to_us") >= _AT) & (longest_us >= _AT - _PREVIOUS))
         .group_by("vehicle_id", "at_us")
         .agg(merge_set_us=pl.col("set_us").max())
     )

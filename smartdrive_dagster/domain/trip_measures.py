@@ -81,7 +81,10 @@ def measured(instants: pl.LazyFrame, trips: pl.LazyFrame) -> pl.LazyFrame:
             gps_covered_us=pl.col("gps_covered_us").sum(),
             gps_um=pl.when(pl.col("gps_covered_us").count() > 0).then(pl.col("gps_um").sum()),
             odometer_km=_last("odometer_km", _NEAR_END_US) - _first("odometer_km", _NEAR_END_US),
-            **{f"{name}_start_c": _first(f"{name}_c", _COLD_READING_US) for name in ("coolant", "ambient", "intake")},
+            **{
+                f"{name}_start_c": _first(f"{name}_c", _COLD_READING_US)
+                for name in ("coolant", "ambient", "intake")
+            },
             **{
                 f"{end}_{axis}_deg": find(f"{axis}_deg", _NEAR_END_US).round(2)
                 for end, find in (("start", _first), ("end", _last))
@@ -128,13 +131,19 @@ def placed_in_trips(rows: pl.LazyFrame, trips: pl.LazyFrame) -> pl.LazyFrame:
     """Give each row, sorted by vehicle and time, the trip in whose chain it lies; drop the others."""
     return rows.join_asof(
         trips.select(
-            "trip", "chain", "chain_ended_at_us", "vehicle_id", "started_at_us", "ended_at_us", at_us="started_at_us"
+            "trip",
+            "chain",
+            "chain_ended_at_us",
+            "vehicle_id",
+            "started_at_us",
+            "ended_at_us",
+            at_us="started_at_us",
         ),
         on="at_us",
         by="vehicle_id",
         strategy="backward",
         check_sortedness=False,  # both are sorted by vehicle and time
-    ).filter(_AT <= pl.col("chain_ended_at_us"))
+    ).filter(pl.col("chain_ended_at_us") >= _AT)
 
 
 def _next(name: str, is_reading: pl.Expr) -> pl.Expr:
@@ -146,9 +155,7 @@ def _gps_steps() -> dict[str, pl.Expr]:
     """Steps from one position to the next, at most 10 s apart, along the great circle."""
     has_fix = pl.col("latitude_deg").is_not_null() & pl.col("longitude_deg").is_not_null()
     latitude, longitude = (pl.col(f"{axis}_deg") * _DEGREE for axis in ("latitude", "longitude"))
-    then_latitude, then_longitude = (
-        _next(f"{axis}_deg", has_fix) * _DEGREE for axis in ("latitude", "longitude")
-    )
+    then_latitude, then_longitude = (_next(f"{axis}_deg", has_fix) * _DEGREE for axis in ("latitude", "longitude"))
     took = _next("at_us", has_fix) - _AT
     is_known = has_fix & (_next("chain", has_fix) == _CHAIN) & (took <= INTERVAL_US)
     half = ((then_latitude - latitude) * 0.5).sin().pow(2) + latitude.cos() * then_latitude.cos() * (
@@ -162,10 +169,10 @@ def _gps_steps() -> dict[str, pl.Expr]:
 
 def _first(name: str, within_us: int) -> pl.Expr:
     """The earliest value of a trip, at most so long after its start. Instants are unique, so there is one."""
-    in_reach = pl.col(name).is_not_null() & (_AT - _START <= within_us)
-    return pl.col(name).filter(in_reach & (_AT == _AT.filter(in_reach).min())).max()
+    in_reach = pl.col(name).is_not_null() & (within_us >= _AT - _START)
+    return pl.col(name).filter(in_reach & (_AT.filter(in_reach).min() == _AT)).max()
 
 
 def _last(name: str, within_us: int) -> pl.Expr:
-    in_reach = pl.col(name).is_not_null() & (_END - _AT <= within_us) & (_AT <= _END)
-    return pl.col(name).filter(in_reach & (_AT == _AT.filter(in_reach).max())).max()
+    in_reach = pl.col(name).is_not_null() & (within_us >= _END - _AT) & (_AT <= _END)
+    return pl.col(name).filter(in_reach & (_AT.filter(in_reach).max() == _AT)).max()

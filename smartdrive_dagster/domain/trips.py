@@ -28,7 +28,7 @@ MAX_GAP_S: Final = 86_400.0
 """A longer gap would let a chain pass over a UTC day without a sample on it, and no halo would be enough."""
 
 WELL_COVERED_PCT: Final = 95.0
-"""Where speed covers less of a trip, its distance is a lower bound, and the odometer's is taken where there is one."""
+"""Where speed covers less of a trip, its distance is a lower bound, and an odometer's is taken instead."""
 
 COLD_ABOVE_AMBIENT_C: Final = 7.0
 COLD_COOLANT_C: Final = 35.0
@@ -228,7 +228,7 @@ def _segments(running: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _is_cold() -> pl.Expr:
-    """Whether the engine began cold. The intake's air is the ambient air's only while the engine is cold itself."""
+    """Whether the engine began cold. The intake's air tells the ambient air's only while the engine is cold."""
     coolant, ambient, intake = (pl.col(f"{name}_start_c") for name in ("coolant", "ambient", "intake"))
     is_soaked = (pl.col("soaked_us") >= round(SOAK_S * _S_US)).fill_null(value=True)
     return (

@@ -11,7 +11,7 @@ FUEL_METHODS = ("fuel_rate", "maf_lambda", "maf", "speed_density", "none")
 
 # Why a trip has no fuel figure; the text is what docs/explanation/fuel.md says.
 FUEL_REASONS: dict[str, str] = {
-    "no_signal": "no fuel rate, no air flow, and not all of manifold pressure, intake temperature and engine speed",
+    "no_signal": "no fuel rate, no air flow, and no manifold pressure with intake temperature and engine speed",
     "fuel_type_unknown": "neither PID 51 nor the profile names the fuel",
     "fuel_type_conflict": "PID 51 and the profile name a diesel and a spark-ignition engine",
     "hybrid_fuel_unknown": "the profile says hybrid, and PID 51 does not say which fuel it burns",
@@ -78,14 +78,14 @@ DRIVING_EVENTS = Table(
 INCIDENTS = Table(
     layer="gold",
     name="incidents",
-    description="One crash-like event with 30 s of telemetry on both sides, and a digest that shows a later change.",
+    description="One crash-like event with 30 s of telemetry on both sides, and a digest that shows a change.",
     columns=(
         Column("incident_id", "string", "128-bit hash of vehicle and start, base32", required=True),
         VEHICLE_ID,
         Column(
             "kind",
             "string",
-            "impact: by the accelerometer; speed_drop: a fall of speed that no brake makes; hard_stop: one at a brake's limit",
+            "impact: by accelerometer; speed_drop: a fall that no brake makes; hard_stop: at a brake's limit",
             required=True,
             accepted=INCIDENT_KINDS,
         ),

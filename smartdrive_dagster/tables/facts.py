@@ -1,4 +1,4 @@
-"""Outside facts that a person or a service states: corrections of trips, profiles of vehicles; and the vehicles."""
+"""Facts that a person states: corrections of trips and profiles of vehicles; and the vehicles themselves."""
 
 from smartdrive_dagster.tables.bronze import LANDING_DATE, LINE_NO, OBJECT_KEY
 from smartdrive_dagster.tables.silver import CONTENT_DIGEST, MESSAGE_ID, RECEIVED_AT, VEHICLE_ID

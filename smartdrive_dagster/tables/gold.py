@@ -8,7 +8,7 @@ ALGO_VERSION = Column("algo_version", "string", "Version of the algorithm that m
 TRIPS = Table(
     layer="gold",
     name="trips",
-    description="One trip: running without a gap over the limit, or as its owner corrected it, on the day that it began.",
+    description="One trip: running without a gap over the limit or as its owner says, on the day that it began.",
     columns=(
         Column("trip_id", "string", "128-bit hash of vehicle and start, base32", required=True),
         VEHICLE_ID,

@@ -136,8 +136,6 @@ def main(title: str, description: str, campaigns: Mapping[str, Campaign]) -> int
     console = Console(width=None if sys.stdout.isatty() else 180)
     with tempfile.TemporaryDirectory(prefix="smartdrive-faults-") as directory:
         names = given.campaign or list(campaigns)
-        results = list(
-            run_campaigns(campaigns, names, Path(directory), is_quick=given.quick, console=console)
-        )
+        results = list(run_campaigns(campaigns, names, Path(directory), is_quick=given.quick, console=console))
     console.print(table_of(title, results))
     return 0 if all(result.is_good for result in results) else 1

@@ -322,7 +322,13 @@ def vehicle_daily():
 
 class TestVehicleDaily:
     def test_a_day_sums_its_trips_and_spans_its_samples(self, lakehouse, write, vehicle_daily):
-        measured = {"distance_km": 10.0, "speed_coverage_pct": 50.0, "max_speed_kmh": 60.0, "idle_s": 30.0}
+        measured = {
+            "distance_km": 10.0,
+            "speed_distance_km": 10.0,
+            "speed_coverage_pct": 50.0,
+            "max_speed_kmh": 60.0,
+            "idle_s": 30.0,
+        }
         write(
             gold.TRIPS,
             trip("A", "2025-06-10T06:00:00", 20, **measured),
