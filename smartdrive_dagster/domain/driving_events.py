@@ -114,10 +114,12 @@ def _of_accelerometer(telemetry: pl.LazyFrame) -> pl.LazyFrame:
 def _over(windows: pl.LazyFrame, kind: str, threshold_g: float, source: str) -> pl.LazyFrame:
     strength = _A * (1 if threshold_g > 0 else -1)
     speed = pl.col("speed_kmh") if source == "speed" else pl.lit(None, pl.Float64)
+    # A window tells of its middle, and a reading of the time around it: a second at 1 Hz, less at higher rates.
+    middle = pl.col("at_us") - _US // 2
+    half = pl.min_horizontal((pl.lit(_US // 2) / pl.col("rate_hz")).round().cast(pl.Int64), pl.lit(_US // 2))
     return windows.filter(strength >= RELEASE * abs(threshold_g)).select(
         "vehicle_id",
         "at_us",
-        "from_us",
         "rate_hz",
         _A,
         kind=pl.lit(kind),
@@ -125,6 +127,8 @@ def _over(windows: pl.LazyFrame, kind: str, threshold_g: float, source: str) -> 
         source=pl.lit(source),
         window_speed_kmh=speed,
         is_hard=strength >= abs(threshold_g),
+        begin_us=middle - half,
+        end_us=middle + half,
     )
 
 
@@ -154,8 +158,8 @@ def _manoeuvres(windows: pl.LazyFrame) -> pl.LazyFrame:
         .group_by("chain")
         .agg(
             pl.col("vehicle_id", "kind", "side").first(),
-            started_us=pl.col("from_us").min(),
-            ended_us=pl.col("at_us").max(),
+            started_us=pl.col("begin_us").min(),
+            ended_us=pl.col("end_us").max(),
             acceleration_g=_A.filter("strongest").max(),
             rate_hz=pl.col("rate_hz").filter("strongest").max(),
             has_speed=(hard & by_speed).any(),

@@ -185,8 +185,8 @@ def _segments(running: pl.LazyFrame) -> pl.LazyFrame:
 
     Returns:
         One row per trip, by vehicle and start: trip and chain (running numbers), vehicle_id, started_at_us,
-        ended_at_us, chain_ended_at_us, soaked_us (since the running instant before; null without one), samples,
-        has_several_devices, is_corrected, is_cut_at_midnight.
+        ended_at_us, chain_ended_at_us, soaked_us (since the running instant before; null without one), goes_on
+        (whether it is the next part of a chain), samples, has_several_devices, is_corrected, is_cut_at_midnight.
     """
     days = (
         running.with_columns(day=_AT // _DAY_US)
@@ -197,7 +197,7 @@ def _segments(running: pl.LazyFrame) -> pl.LazyFrame:
             pl.col("is_corrected").any(),
             first=_AT.min(),
             last=_AT.max(),
-            previous_us=pl.col("previous_us").min(),
+            previous_us=pl.col("previous_us").filter("is_new").min(),
             first_device=pl.col("first_device").min(),
             last_device=pl.col("last_device").max(),
         )
@@ -223,7 +223,7 @@ def _segments(running: pl.LazyFrame) -> pl.LazyFrame:
             has_several_devices=pl.col("first_device").min() != pl.col("last_device").max(),
         )
         .sort("trip")
-        .with_columns(is_cut_at_midnight=follows | is_followed)
+        .with_columns(goes_on=follows, is_cut_at_midnight=follows | is_followed)
     )
 
 
@@ -234,6 +234,8 @@ def _is_cold() -> pl.Expr:
     return (
         pl.when(coolant.is_null())
         .then(None)
+        .when("goes_on")
+        .then(pl.lit(value=False))
         .when(ambient.is_not_null())
         .then(coolant <= ambient + COLD_ABOVE_AMBIENT_C)
         .when(intake.is_not_null())

@@ -32,14 +32,14 @@ DRIVING_EVENTS = Table(
         Column(
             "started_at",
             "timestamp",
-            "Begin of the first window over the lower limit",
+            "Middle of the first window over the lower limit, less half a reading",
             required=True,
             statistics=True,
         ),
         Column(
             "ended_at",
             "timestamp",
-            "End of the last window over the lower limit",
+            "Middle of the last window over the lower limit, and half a reading",
             required=True,
             statistics=True,
         ),
