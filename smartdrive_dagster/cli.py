@@ -1,6 +1,5 @@
 """The `smartdrive` command. Each command reads the settings once and hands values on."""
 
-import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ import typer
 
 from smartdrive_dagster.settings import SecretMissingError, Settings
 from smartdrive_dagster.up import command as up_command
+from smartdrive_dagster.watch import command as watch_command
 
 if TYPE_CHECKING:
     from smartdrive_dagster.lake.lakehouse import Lakehouse
@@ -230,29 +230,7 @@ def sql(
     write_result(frame, cast("Format", form), sys.stdout.buffer)
 
 
-@app.command(epilog="Examples:\n\n  smartdrive status\n\n  smartdrive status --json | jq .balances")
-def status(
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object")] = False,
-) -> None:
-    """Show rows, files, version and freshness per table, the lag behind landing, and both balances."""
-    from smartdrive_dagster.lake.lakehouse import Lakehouse
-    from smartdrive_dagster.landing.store import LandingStore
-    from smartdrive_dagster.screens import console, show_balances, show_freshness, show_quarantine, show_tables
-    from smartdrive_dagster.status import status as look
-
-    settings = Settings()
-    found = look(Lakehouse(settings.lake_url), LandingStore(settings.landing_url), now=datetime.now(UTC))
-    if as_json:
-        typer.echo(json.dumps(found.as_dict(), default=lambda moment: moment.isoformat(), indent=2))
-        return
-    out = console()
-    out.print(show_tables(found))
-    out.print(show_balances(found.balances))
-    if found.quarantine_reasons:
-        out.print(show_quarantine(found.quarantine_reasons))
-    out.print(show_freshness(found))
-
-
+app.command(epilog=watch_command.EPILOG)(watch_command.status)
 app.command(epilog=up_command.EPILOG)(up_command.up)
 
 
@@ -290,6 +268,7 @@ _TOLD = {
     "RoadError",
     "ProcessingError",
     "QueryError",
+    "SchemaChangeError",
     "StateError",
 }
 

@@ -6,10 +6,11 @@ import os
 import secrets
 import tempfile
 from pathlib import Path
+from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import Field, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 _MIN_SECRET_BYTES = 16
 
@@ -39,7 +40,45 @@ class Settings(BaseSettings):
     time_zone: str = Field(default="UTC", description="IANA name of the zone in which an owner's days run")
     trip_gap_s: float = Field(default=300.0, gt=0, le=86_400, description="A longer pause ends a trip (seconds)")
 
-    @field_validator("lake_url", "landing_url")
+    state_url: str = Field(
+        default=".smartdrive/state",
+        description="What was told to whom, outside the lake: a path or s3://bucket/prefix",
+    )
+    slack_webhook: SecretStr | None = Field(default=None, description="Incoming webhook of Slack for alerts")
+    smtp_url: SecretStr | None = Field(
+        default=None,
+        description="Mail server for alerts: smtp[s]://[user:password@]host[:port]; smtp:// asks for STARTTLS, "
+        "unless ?tls=off is added",
+    )
+    email_sender: str = Field(default="smartdrive@localhost", description="From address of alerts by mail")
+    email_recipients: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="To addresses of alerts by mail, separated by commas"
+    )
+    sns_topic_arn: str | None = Field(
+        default=None, pattern=r"^arn:[^:]+:sns:[^:]*:[^:]*:.+$", description="Topic of Amazon SNS for alerts"
+    )
+    webhook_url: SecretStr | None = Field(default=None, description="HTTP service that takes alerts as JSON")
+    alert_severity: Literal["info", "warning", "critical"] = Field(
+        default="warning", description="Least severity that is told"
+    )
+    alert_digest: bool = Field(
+        default=False, description="Tell what is not critical in one message a day instead of at once"
+    )
+
+    @field_validator("email_recipients", mode="before")
+    @classmethod
+    def _separated(cls, value: object) -> object:
+        return (
+            tuple(filter(None, (part.strip() for part in value.split(",")))) if isinstance(value, str) else value
+        )
+
+    @model_validator(mode="after")
+    def _mail_has_recipients(self) -> Settings:
+        if self.smtp_url and not self.email_recipients:
+            raise ValueError("SMARTDRIVE_SMTP_URL needs SMARTDRIVE_EMAIL_RECIPIENTS: nobody would get the mail")
+        return self
+
+    @field_validator("lake_url", "landing_url", "state_url")
     @classmethod
     def _known_place(cls, value: str) -> str:
         if "://" in value and not value.startswith("s3://"):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from smartdrive_dagster.defs.computations import Computation, computations
 from smartdrive_dagster.defs.partitions import EVENT_DAYS
 from smartdrive_dagster.defs.resources import LakeResource
 from smartdrive_dagster.defs.specs import (
@@ -19,84 +20,65 @@ from smartdrive_dagster.defs.specs import (
     near_day_of,
     pool,
 )
-from smartdrive_dagster.domain.identity import digest
 from smartdrive_dagster.lake.model_files import DataTest
-from smartdrive_dagster.lake.models import Model, load_models
-from smartdrive_dagster.tables import Table, gold, silver
+from smartdrive_dagster.tables import Table, silver
 
 if TYPE_CHECKING:
     from smartdrive_dagster.lake.lakehouse import Commit
 
 
-@dg.multi_asset(
-    name="gold_trips",
-    specs=[
-        asset_spec(
-            gold.TRIPS,
-            kinds={"delta", "polars"},
-            deps=[any_day_of(silver.TELEMETRY), any_day_of(silver.MESSAGES)],
-            partitions_def=EVENT_DAYS,
-            code_version="1",
-        )
-    ],
-    check_specs=[batch_check_spec(gold.TRIPS)],
-    backfill_policy=dg.BackfillPolicy.single_run(),
-    pool=pool(gold.TRIPS),
-)
-def trips(
-    context: dg.AssetExecutionContext, lake: LakeResource
-) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:  # type: ignore[type-arg]
-    """One row per trip, on the day that it began."""
-    from smartdrive_dagster.defs.recomputation import recompute_trips
-
-    days = [date.fromisoformat(partition) for partition in context.partition_keys]
-    yield from _recomputed(
-        context,
-        lake,
-        gold.TRIPS,
-        recompute_trips(lake.lakehouse(), days, lake.trip_gap_s, redo=is_backfill(context.run)),
-    )
-
-
-def _mart(model: Model) -> dg.AssetsDefinition:
-    table = model.table
+def _asset(computation: Computation) -> dg.AssetsDefinition:
+    table, model = computation.table, computation.model
+    data_tests = model.data_tests if model else ()
 
     @dg.multi_asset(
-        name=f"marts_{table.name}",
+        name=f"{table.layer}_{table.name}",
         specs=[
             asset_spec(
                 table,
-                kinds={"delta", "duckdb", "sql"},
-                deps=[_mart_dep(upstream) for upstream in model.reads],
+                kinds={"delta", "duckdb", "sql"} if model else {"delta", "polars"},
+                deps=[*(_dep(computation, upstream) for upstream in _reads(computation))],
                 partitions_def=EVENT_DAYS,
-                code_version=digest(repr((model.sql, model.views)).encode())[:8],
+                code_version=computation.version,
             )
         ],
-        check_specs=[batch_check_spec(table), *(_data_test_spec(table, test) for test in model.data_tests)],
+        check_specs=[batch_check_spec(table), *(_data_test_spec(table, test) for test in data_tests)],
         backfill_policy=dg.BackfillPolicy.single_run(),
         pool=pool(table),
     )
-    def mart(
+    def asset(
         context: dg.AssetExecutionContext, lake: LakeResource
     ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:  # type: ignore[type-arg]
-        from smartdrive_dagster.defs.recomputation import recompute_mart
+        from smartdrive_dagster.defs.recomputation import recompute
 
-        days = [date.fromisoformat(partition) for partition in context.partition_keys]
-        commits = recompute_mart(
+        commits = recompute(
             lake.lakehouse(),
-            model,
-            days,
-            lake.time_zone,
+            computation,
+            [date.fromisoformat(partition) for partition in context.partition_keys],
+            lake.settings,
             redo=is_backfill(context.run),
             until=datetime.now(UTC).date(),
         )
-        yield from _recomputed(context, lake, table, commits, data_tests=model.data_tests)
+        yield from _recomputed(context, lake, table, commits, data_tests)
 
-    return mart
+    return asset
 
 
-def _mart_dep(upstream: Table) -> dg.AssetDep:
-    return any_day_of(upstream) if upstream.layer == "silver" else near_day_of(upstream)
+def gold_assets() -> list[dg.AssetsDefinition]:
+    """One asset per Gold table and per mart in `dbt_like_models/marts`."""
+    return [_asset(computation) for computation in computations().values()]
+
+
+def _reads(computation: Computation) -> tuple[Table, ...]:
+    """What it depends on: its inputs, and for a table of Gold the ledger, which says what is stale."""
+    return computation.reads if computation.model else (*computation.reads, silver.MESSAGES)
+
+
+def _dep(computation: Computation, upstream: Table) -> dg.AssetDep:
+    """A day of Gold needs any arrival day of Silver; a mart's local date needs the UTC days that it overlaps."""
+    if upstream.layer == "silver" or computation.is_history:
+        return any_day_of(upstream)
+    return near_day_of(upstream)
 
 
 def _data_test_spec(table: Table, test: DataTest) -> dg.AssetCheckSpec:
@@ -105,17 +87,12 @@ def _data_test_spec(table: Table, test: DataTest) -> dg.AssetCheckSpec:
     )
 
 
-def marts() -> list[dg.AssetsDefinition]:
-    """One asset per mart in `dbt_like_models/marts`."""
-    return [_mart(model) for model in load_models().values()]
-
-
 def _recomputed(
     context: dg.AssetExecutionContext,
     lake: LakeResource,
     table: Table,
     commits: Iterator["Commit"],
-    data_tests: Sequence[DataTest] = (),
+    data_tests: Sequence[DataTest],
 ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:  # type: ignore[type-arg]
     """Run the commits one by one, showing progress, and report the table."""
     from smartdrive_dagster.lake.frames import BatchRejectedError

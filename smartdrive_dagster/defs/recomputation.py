@@ -1,135 +1,245 @@
-"""Gold and mart days computed anew: what the ledger shows as touched, on the snapshot that is committed on."""
+"""Gold and mart days computed anew: what the ledger shows as touched, on the snapshot that is committed on.
+
+A table is never fresher than the tables that it reads: where one of these is behind, it records no newer batch
+than they have seen, and stays stale itself.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from datetime import date
+from dataclasses import dataclass
+from datetime import date, timedelta
 from typing import Final
 
 import polars as pl
 
-from smartdrive_dagster.domain import trips as trips_domain
-from smartdrive_dagster.domain.staleness import candidate_days, stale_days, touched_pairs, vehicles_touching
+from smartdrive_dagster.defs.computations import Computation, Scope, computations, reach_days
+from smartdrive_dagster.domain.staleness import (
+    candidate_days,
+    stale_days,
+    touched_pairs,
+    vehicles_touching,
+    with_every_day,
+)
 from smartdrive_dagster.lake.frames import BatchRejectedError, Violation, empty
 from smartdrive_dagster.lake.lakehouse import Commit, Lakehouse, Snapshot
-from smartdrive_dagster.lake.models import Model, failing_rows, run_model
-from smartdrive_dagster.tables import Days, Table, gold, ranges, silver
+from smartdrive_dagster.lake.models import failing_rows
+from smartdrive_dagster.settings import Settings
+from smartdrive_dagster.tables import Days, Table, ranges, silver
 
 CHUNK_DAYS: Final = 31
-# A local day overlaps the UTC days before and after it; its trips depend on their own halo.
-MART_HALO_DAYS: Final = 1 + trips_domain.HALO_DAYS
-Compute = Callable[[Days, Collection[str] | None], pl.DataFrame]
+FORECAST_DAYS: Final = 16
+"""How far beyond today a row may lie: as far as weather is forecast."""
 
 
-def stale(lakehouse: Lakehouse, table: Table, halo: int, *, until: date, floor: int = 0) -> list[date]:
+@dataclass(frozen=True)
+class Ledger:
+    """The ledger on one snapshot, as Gold asks it.
+
+    Attributes:
+        snapshot: of silver.messages.
+        ceiling: a batch; what later ones touched does not count. None for all batches.
+    """
+
+    snapshot: Snapshot
+    ceiling: int | None = None
+
+    @property
+    def batch(self) -> int:
+        """The newest batch."""
+        return self.snapshot.batch
+
+    def touched(self, channels: Collection[str], *, floor: int) -> pl.DataFrame:
+        """The (event_date, vehicle_id) pairs that batches above a floor touched, with their highest batch."""
+        rows = self.snapshot.rows()
+        if self.ceiling is not None:
+            rows = rows.filter(pl.col("batch") <= self.ceiling)
+        touched = touched_pairs(rows.filter(pl.col("batch") > floor), channels).collect()
+        if not touched.get_column("event_date").has_nulls():
+            return touched
+        return with_every_day(touched, touched_pairs(rows, ("telemetry", "events")).collect())
+
+
+def stale(
+    lakehouse: Lakehouse, computation: Computation, ledger: Ledger, *, until: date, floor: int = 0
+) -> list[date]:
     """All days of a table that the ledger shows as touched since their last computation.
 
     Args:
         lakehouse: the lake.
-        table: a Gold table or mart.
-        halo: days on both sides of a day that its rows depend on.
+        computation: of the table.
+        ledger: the ledger.
         until: the last day to look at; what lies after it has not begun.
         floor: a ledger batch up to which all days are known to be fresh.
     """
-    ledger = lakehouse.open(silver.MESSAGES).rows().filter(pl.col("batch") > floor)
-    touched = touched_pairs(ledger).collect()
-    candidates = [day for day in candidate_days(touched, halo) if day <= until]
-    return stale_days(touched, lakehouse.fresh_until(table, candidates), halo)
+    if computation.is_history:
+        floor = max(floor, lakehouse.history_fresh_until(computation.table))
+    touched = ledger.touched(computation.channels, floor=floor)
+    reach = reach_days(computation, computations())
+    candidates = [day for day in candidate_days(touched, reach) if day <= until]
+    if computation.is_history:
+        return candidates
+    return stale_days(touched, lakehouse.fresh_until(computation.table, candidates), reach)
 
 
-def recompute_trips(lakehouse: Lakehouse, days: Sequence[date], gap_s: float, *, redo: bool) -> Iterator[Commit]:
-    """Bring gold.trips up to date for some event days, in commits of at most `CHUNK_DAYS` days.
+def recompute(
+    lakehouse: Lakehouse,
+    computation: Computation,
+    days: Sequence[date],
+    settings: Settings,
+    *,
+    redo: bool,
+    until: date,
+    before_commit: Callable[[pl.DataFrame], object] = lambda rows: None,
+) -> Iterator[Commit]:
+    """Bring a table up to date for some days, in commits of at most `CHUNK_DAYS` days.
+
+    A history table is brought up to date as a whole, in one commit: a touched day changes the days after it.
 
     Args:
         lakehouse: the lake.
-        days: event days to look at.
-        gap_s: a longer pause ends a trip (seconds).
+        computation: of the table.
+        days: days of its partition column to look at.
+        settings: the owner's thresholds.
         redo: compute all of these days and vehicles, not only what the ledger shows as stale.
+        until: the last day that has begun.
+        before_commit: is shown the rows of each commit before it is made.
+
+    Raises:
+        BatchRejectedError: the rows break the table's spec or a mart's data tests; that batch is not committed.
     """
-
-    def compute(window: Days, vehicles: Collection[str] | None) -> pl.DataFrame:
-        telemetry = lakehouse.scan(silver.TELEMETRY, window.widened(trips_domain.HALO_DAYS))
-        if vehicles is not None:
-            telemetry = telemetry.filter(pl.col("vehicle_id").is_in(sorted(vehicles)))
-        return trips_domain.segment_trips(telemetry, days=window, gap_s=gap_s).collect(engine="streaming")
-
-    return _recompute(lakehouse, gold.TRIPS, days, trips_domain.HALO_DAYS, compute, redo=redo)
-
-
-def recompute_mart(
-    lakehouse: Lakehouse, model: Model, days: Sequence[date], time_zone: str, *, redo: bool, until: date
-) -> Iterator[Commit]:
-    """Bring a mart up to date for some local days, in commits of at most `CHUNK_DAYS` days.
-
-    A mart is never fresher than the Gold days it reads: where one of these is still stale, the mart's day keeps
-    being stale too.
-    """
-    table = model.table
+    if computation.is_history:
+        yield from _recompute_history(lakehouse, computation, days, settings, redo, until, before_commit)
+        return
+    reach = reach_days(computation, computations())
     if redo:
-        days = _possible(lakehouse, table, days, MART_HALO_DAYS)
+        days = _possible(lakehouse, computation, days, reach)
     for chunk in _chunks(days):
-        upstream = [
-            day
-            for day in Days(chunk[0], chunk[-1]).widened(1)
-            if day <= until and str(gold.TRIPS) in map(str, model.reads)
-        ]
-        ledger = lakehouse.open(silver.MESSAGES)
-        fresh = lakehouse.fresh_until(table, chunk)
-        trips_fresh = lakehouse.fresh_until(gold.TRIPS, upstream)
-        floor = min([*fresh.values(), *trips_fresh.values()])
-        touched = touched_pairs(ledger.rows().filter(pl.col("batch") > floor)).collect()
-        behind = stale_days(touched, trips_fresh, trips_domain.HALO_DAYS)
-        batch = min([ledger.batch, *(trips_fresh[day] for day in behind)])
-        due = list(chunk) if redo else stale_days(touched, fresh, MART_HALO_DAYS)
-        if due:
-            parts = [run_model(model, lakehouse, part, time_zone=time_zone) for part in ranges(due)]
-            computed = pl.concat([empty(table), *parts])
-            if broken := _broken_promises(model, computed, lakehouse):
-                raise BatchRejectedError(table, broken)
-            yield lakehouse.replace_days(table, _merged(table, due, None, computed), due, batch=batch)
-
-
-def _broken_promises(model: Model, rows: pl.DataFrame, lakehouse: Lakehouse) -> list[Violation]:
-    """The data tests of a mart's .yml twin that its rows break."""
-    counted = ((test, failing_rows(model, test, rows, lakehouse)) for test in model.data_tests)
-    return [Violation(test.name, test.column, count) for test, count in counted if count]
-
-
-def _recompute(
-    lakehouse: Lakehouse, table: Table, days: Sequence[date], halo: int, compute: Compute, *, redo: bool
-) -> Iterator[Commit]:
-    if redo:
-        days = _possible(lakehouse, table, days, halo)
-    for chunk in _chunks(days):
-        ledger = lakehouse.open(silver.MESSAGES)
-        fresh = lakehouse.fresh_until(table, chunk)
-        touched = touched_pairs(ledger.rows().filter(pl.col("batch") > min(fresh.values()))).collect()
-        due = list(chunk) if redo else stale_days(touched, fresh, halo)
+        ledger = Ledger(lakehouse.open(silver.MESSAGES))
+        fresh = lakehouse.fresh_until(computation.table, chunk)
+        seen = min(fresh.values())
+        near = list(Days(chunk[0], chunk[-1]).widened(computation.halo_days))
+        batch = _batch_of_inputs(lakehouse, computation, ledger, near, until, seen)
+        touched = ledger.touched(computation.channels, floor=seen)
+        due = list(chunk) if redo else stale_days(touched, fresh, reach)
         if not due:
             continue
-        vehicles = None if redo else vehicles_touching(touched, {day: fresh[day] for day in due}, halo)
-        computed = pl.concat([empty(table), *(compute(part, vehicles) for part in ranges(due))])
-        yield lakehouse.replace_days(table, _merged(table, due, vehicles, computed), due, batch=ledger.batch)
+        vehicles = None
+        if computation.by_vehicle and not redo:
+            vehicles = vehicles_touching(touched, {day: fresh[day] for day in due}, reach)
+        computed = _computed(lakehouse, computation, ranges(due), vehicles, settings)
+        merged = _merged(computation.table, set(due), vehicles, computed)
+        before_commit(computed)
+        yield lakehouse.replace_days(computation.table, merged, due, batch=batch)
 
 
-def _possible(lakehouse: Lakehouse, table: Table, days: Sequence[date], halo: int) -> list[date]:
+def _recompute_history(
+    lakehouse: Lakehouse,
+    computation: Computation,
+    days: Sequence[date],
+    settings: Settings,
+    redo: bool,
+    until: date,
+    before_commit: Callable[[pl.DataFrame], object],
+) -> Iterator[Commit]:
+    """From the earliest touched day on, for the touched vehicles alone."""
+    table, reach = computation.table, reach_days(computation, computations())
+    ledger = Ledger(lakehouse.open(silver.MESSAGES))
+    seen = lakehouse.history_fresh_until(table)
+    batch = _batch_of_inputs(lakehouse, computation, ledger, None, until, seen)
+    touched = ledger.touched(computation.channels, floor=0 if redo else seen)
+    if touched.is_empty() or (batch <= seen and not redo):
+        return
+    starts = sorted({day - timedelta(reach) for day in touched.get_column("event_date")})
+    present = lakehouse.scan(table).select(pl.col(table.partition_by or "").max()).collect().item()
+    first = max(min(days), starts[0]) if redo else starts[0]
+    ahead = (until + timedelta(FORECAST_DAYS), starts[-1] + timedelta(2 * reach), present)
+    last = max(day for day in ahead if day is not None)
+    if first > last:
+        return
+    named = None if redo or not computation.by_vehicle else set(touched.get_column("vehicle_id"))
+    vehicles = None if named is None or None in named else named
+    window = Days(first, last)
+    computed = _computed(lakehouse, computation, [window], vehicles, settings)
+    merged = _merged(table, set(window), vehicles, computed)
+    before_commit(computed)
+    yield lakehouse.replace_days(table, merged, window, batch=max(batch, seen), as_history=True)
+
+
+def _computed(
+    lakehouse: Lakehouse,
+    computation: Computation,
+    windows: Sequence[Days],
+    vehicles: Collection[str] | None,
+    settings: Settings,
+) -> pl.DataFrame:
+    table = computation.table
+    named = None if vehicles is None else tuple(sorted(vehicles))
+    parts = [computation.compute(lakehouse, Scope(window, named), settings) for window in windows]
+    rows = pl.concat([empty(table), *parts])
+    if computation.model is not None:
+        counted = (
+            (test, failing_rows(computation.model, test, rows, lakehouse)) for test in computation.model.data_tests
+        )
+        if broken := [Violation(test.name, test.column, count) for test, count in counted if count]:
+            raise BatchRejectedError(table, broken)
+    return rows
+
+
+def _batch_of_inputs(
+    lakehouse: Lakehouse,
+    computation: Computation,
+    ledger: Ledger,
+    days: Sequence[date] | None,
+    until: date,
+    floor: int,
+) -> int:
+    """The ledger batch up to which the Gold tables that a computation reads are fresh.
+
+    Args:
+        lakehouse: the lake.
+        computation: whose inputs are asked.
+        ledger: the ledger.
+        days: days of the inputs that matter; None for all.
+        until: the last day that has begun. What touched a later one waits for it.
+        floor: a batch up to which the inputs are known to be fresh.
+    """
+    among = computations()
+    batch = ledger.batch
+    for upstream in (among[table] for table in computation.reads if table in among):
+        if upstream.is_history:
+            mark = lakehouse.history_fresh_until(upstream.table)
+            batch = batch if ledger.touched(upstream.channels, floor=mark).is_empty() else min(batch, mark)
+            continue
+        reach = reach_days(upstream, among)
+        touched = ledger.touched(upstream.channels, floor=floor)
+        asked = candidate_days(touched, reach) if days is None else days
+        fresh = lakehouse.fresh_until(upstream.table, [day for day in asked if day <= until])
+        ahead = touched.filter(pl.col("event_date") > until).get_column("batch") - 1
+        batch = min([batch, *(fresh[day] for day in stale_days(touched, fresh, reach)), *ahead])
+    return batch
+
+
+def _possible(lakehouse: Lakehouse, computation: Computation, days: Sequence[date], reach: int) -> list[date]:
     """Those of the days that have rows or could have some: a backfill may name twenty years."""
-    touched = touched_pairs(lakehouse.scan(silver.MESSAGES)).collect()
+    table = computation.table
+    touched = Ledger(lakehouse.open(silver.MESSAGES)).touched(computation.channels, floor=0)
     column = table.partition_by or ""
     present = lakehouse.scan(table).select(pl.col(column).unique()).collect().get_column(column)
-    possible = {*candidate_days(touched, halo), *present}
+    possible = {*candidate_days(touched, reach), *present}
     return [day for day in days if day in possible]
 
 
 def _merged(
-    table: Table, days: list[date], vehicles: Collection[str] | None, computed: pl.DataFrame
+    table: Table, days: set[date], vehicles: Collection[str] | None, computed: pl.DataFrame
 ) -> Callable[[Snapshot], pl.DataFrame]:
     """The days' rows of vehicles that were not computed, as the snapshot has them, and those that were."""
 
     def rows(snapshot: Snapshot) -> pl.DataFrame:
         if vehicles is None:
             return computed
-        others = pl.col(table.partition_by or "").is_in(days) & ~pl.col("vehicle_id").is_in(sorted(vehicles))
+        column = pl.col(table.partition_by or "")
+        others = column.is_in(days) & ~pl.col("vehicle_id").is_in(sorted(vehicles))
         return pl.concat([snapshot.rows().filter(others).collect(), computed])
 
     return rows

@@ -16,7 +16,14 @@ from zoneinfo import available_timezones
 import msgspec
 
 from smartdrive_dagster.domain.identity import is_vin
-from smartdrive_dagster.domain.messages import MAX_PAYLOAD_BYTES, Rejection, content_digest, validation_rejection
+from smartdrive_dagster.domain.messages import (
+    MAX_PAYLOAD_BYTES,
+    FieldTwiceError,
+    Rejection,
+    content_digest,
+    refuse_a_field_twice,
+    validation_rejection,
+)
 from smartdrive_dagster.domain.trip_corrections import MAX_CORRECTION_DAYS
 
 MAX_LABEL_CHARACTERS: Final = 64
@@ -226,12 +233,15 @@ def _decoded(payload: bytes, decoder: msgspec.json.Decoder[_Shape], schema: str)
     try:
         payload.decode()
         message = decoder.decode(payload)
+        refuse_a_field_twice(payload)
     except UnicodeDecodeError as error:
         rejection = Rejection("not_utf8", f"byte {error.start}")
     except msgspec.ValidationError as error:
         rejection = validation_rejection(str(error))
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, ValueError) as error:
         rejection = Rejection("not_json", str(error))
+    except FieldTwiceError:
+        rejection = Rejection("schema_violated", "A field stands twice in one object")
     except RecursionError:
         rejection = Rejection("not_json", "nested too deeply")
     else:

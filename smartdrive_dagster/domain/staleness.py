@@ -1,8 +1,12 @@
-"""Which days of a Gold table or mart must be computed anew, derived from the ledger alone."""
+"""Which days of a Gold table or mart must be computed anew, derived from the ledger alone.
+
+A ledger row names the (event day, vehicle) pairs that it touched. A pair without a day stands for all days of its
+vehicle (its profile has changed), one without a vehicle for all vehicles (a forecast).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import date, timedelta
 
 import polars as pl
@@ -10,13 +14,35 @@ import polars as pl
 TOUCHED_SCHEMA = pl.Schema({"event_date": pl.Date(), "vehicle_id": pl.String(), "batch": pl.Int64()})
 
 
-def touched_pairs(ledger: pl.LazyFrame) -> pl.LazyFrame:
-    """From ledger rows to (event_date, vehicle_id) with the highest batch that touched the pair."""
+def touched_pairs(ledger: pl.LazyFrame, channels: Collection[str]) -> pl.LazyFrame:
+    """From ledger rows to (event_date, vehicle_id) with the highest batch that touched the pair.
+
+    Args:
+        ledger: rows of silver.messages.
+        channels: the landing channels that matter.
+    """
     return (
-        ledger.filter(pl.col("touched").list.len() > 0)
+        ledger.filter(pl.col("channel").is_in(list(channels)), pl.col("touched").list.len() > 0)
         .select("touched", "batch")
         .explode("touched")
         .unnest("touched")
+        .group_by("event_date", "vehicle_id")
+        .agg(pl.col("batch").max())
+    )
+
+
+def with_every_day(touched: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
+    """Replace pairs without a day by all days of the vehicle.
+
+    Args:
+        touched: `touched_pairs` of newer ledger rows.
+        known: `touched_pairs` of the whole ledger.
+    """
+    whole = touched.filter(pl.col("event_date").is_null()).select("vehicle_id", "batch")
+    days = known.drop_nulls().select("event_date", "vehicle_id")
+    spread = whole.join(days, on="vehicle_id").select(list(TOUCHED_SCHEMA))
+    return (
+        pl.concat([touched.drop_nulls("event_date"), spread])
         .group_by("event_date", "vehicle_id")
         .agg(pl.col("batch").max())
     )
@@ -44,10 +70,15 @@ def stale_days(touched: pl.DataFrame, fresh_until: Mapping[date, int], halo: int
     return sorted(day for day, seen in fresh_until.items() if newest.get(day, 0) > seen)
 
 
-def vehicles_touching(touched: pl.DataFrame, fresh_until: Mapping[date, int], halo: int) -> set[str]:
-    """Vehicles with a pair in the window of any of the days, touched after that day's last computation."""
-    found: set[str] = set()
+def vehicles_touching(touched: pl.DataFrame, fresh_until: Mapping[date, int], halo: int) -> set[str] | None:
+    """Vehicles with a pair in the window of any of the days, touched after that day's last computation.
+
+    Returns:
+        Their ids; None where a pair stands for all vehicles.
+    """
+    found: set[str | None] = set()
     for day, seen in fresh_until.items():
         window = pl.col("event_date").is_between(day - timedelta(halo), day + timedelta(halo))
         found |= set(touched.filter(window & (pl.col("batch") > seen)).get_column("vehicle_id"))
-    return found
+    named = {vehicle for vehicle in found if vehicle is not None}
+    return named if len(named) == len(found) else None

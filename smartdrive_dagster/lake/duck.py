@@ -87,6 +87,7 @@ def connect(lakehouse: Lakehouse, *, time_zone: str, tables: Iterable[Table]) ->
         _load_extension(connection, "delta")
         for table in tables:
             connection.execute(_view(lakehouse, table))
+            _add_absent_columns(connection, lakehouse, table)
             connection.execute(_comments(connection, table))
         connection.execute(f"SET allowed_directories = [{quoted(f'{lakehouse.url}/')}]")
         connection.execute("SET enable_external_access = false")
@@ -120,6 +121,17 @@ def _view(lakehouse: Lakehouse, table: Table) -> str:
     names = ", ".join(f'"{column.name}"' for column in table.columns)
     nulls = ", ".join(f"CAST(NULL AS {DUCKDB_TYPES[column.dtype]})" for column in table.columns)
     return f"CREATE VIEW {table} AS FROM (VALUES ({nulls})) AS nothing({names}) WHERE false"
+
+
+def _add_absent_columns(connection: duckdb.DuckDBPyConnection, lakehouse: Lakehouse, table: Table) -> None:
+    """Show columns that the spec has gained since the table was last written: as nulls."""
+    present = set(connection.sql(f"FROM {table}").columns)
+    absent = [column for column in table.columns if column.name not in present]
+    if absent:
+        nulls = ", ".join(f'CAST(NULL AS {DUCKDB_TYPES[column.dtype]}) AS "{column.name}"' for column in absent)
+        connection.execute(
+            f"CREATE OR REPLACE VIEW {table} AS FROM delta_scan({quoted(lakehouse.uri(table))}) SELECT *, {nulls}"
+        )
 
 
 def _comments(connection: duckdb.DuckDBPyConnection, table: Table) -> str:

@@ -17,11 +17,19 @@ import polars as pl
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
+from smartdrive_dagster.lake.evolution import (
+    absent_columns,
+    migrate,
+    plan_migration,
+    table_properties,
+)
 from smartdrive_dagster.lake.frames import conform, delta_schema, polars_schema
+from smartdrive_dagster.lake.retries import MAX_FAULTS, attempts, may_pass, past_faults
+from smartdrive_dagster.lake.upkeep import Maintenance, maintain, merge
 from smartdrive_dagster.tables import Days, Table
 
-_MAX_ATTEMPTS = 50
-RETENTION_HOURS = 7 * 24
+_MAX_ATTEMPTS = 100  # of 20 writers at once the unluckiest may lose dozens of races
+HISTORY = "history"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,21 +45,6 @@ class Commit:
     table: Table
     version: int
     rows: int
-
-
-@dataclass(frozen=True, slots=True)
-class Maintenance:
-    """What maintenance did to a table.
-
-    Attributes:
-        merged_files: small files that were merged into larger ones.
-        files: files of the newest version.
-        deleted_files: files that no version within the retention needs any more.
-    """
-
-    merged_files: int
-    files: int
-    deleted_files: int
 
 
 class Snapshot:
@@ -95,32 +88,42 @@ class Snapshot:
         return datetime.fromtimestamp(newest["timestamp"] / 1000, UTC)
 
     def rows(self) -> pl.LazyFrame:
-        """The rows of this version, lazily; filters on the partition column skip whole files."""
+        """The rows of this version, lazily; filters on the partition column skip whole files.
+
+        A column that the spec has gained since this version was written is null.
+
+        Raises:
+            SchemaChangeError: a column of the spec has another type in this version.
+        """
+        schema = polars_schema(self.table)
         if self.delta is None or not self.delta.file_uris():
-            return pl.LazyFrame(schema=polars_schema(self.table))
+            return pl.LazyFrame(schema=schema)
+        absent = absent_columns(self.table, self.delta)
         if "://" not in self._url and quote(self._url) != self._url:
-            return self._rows_of_odd_path(self.delta)
-        return pl.scan_delta(
-            self.delta,
-            version=self.version,
-            storage_options=self._storage_options or None,
-            credential_provider=None,
-        )
+            rows = self._rows_of_odd_path(self.delta)
+        else:
+            rows = pl.scan_delta(
+                self.delta,
+                version=self.version,
+                storage_options=self._storage_options or None,
+                credential_provider=None,
+            )
+        return rows.with_columns(pl.lit(None, schema[name]).alias(name) for name in absent).select(schema.names())
 
     def _rows_of_odd_path(self, delta: DeltaTable) -> pl.LazyFrame:
         """The rows of a table below a path with a space or a letter beyond ASCII.
 
         Polars 2.1 opens the percent-encoded names that delta-rs 1.6 gives for such a path as they are.
         """
-        schema = polars_schema(self.table)
         column = self.table.partition_by
-        scanned = pl.scan_parquet(
+        return pl.scan_parquet(
             [unquote(uri.removeprefix("file://")) for uri in delta.file_uris()],
+            schema=pl.Schema(pl.scan_delta(delta, version=self.version).collect_schema()),
+            missing_columns="insert",
             glob=False,
             hive_partitioning=column is not None,
-            hive_schema={column: schema[column]} if column else None,
+            hive_schema={column: polars_schema(self.table)[column]} if column else None,
         )
-        return scanned.select(schema.names())
 
 
 class LakeConflictError(RuntimeError):
@@ -137,6 +140,7 @@ class Lakehouse:
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/") if "://" in url else str(Path(url).absolute())
         self.storage_options = _storage_options(url)
+        self._is_remote = "://" in url
 
     def uri(self, table: Table) -> str:
         """Where a table lies."""
@@ -149,7 +153,7 @@ class Lakehouse:
     def open(self, table: Table) -> Snapshot:
         """Load the newest version of a table; one that does not exist yet is empty. Reading creates nothing."""
         try:
-            delta = self._load(table)
+            delta = past_faults(lambda: self._load(table), is_remote=self._is_remote)
         except TableNotFoundError:
             delta = None
         return Snapshot(table, delta, self.url, self.storage_options)
@@ -193,7 +197,13 @@ class Lakehouse:
         return self._commit(table, rows, predicate=predicate)
 
     def replace_days(
-        self, table: Table, rows: Callable[[Snapshot], pl.DataFrame], days: Iterable[date], *, batch: int
+        self,
+        table: Table,
+        rows: Callable[[Snapshot], pl.DataFrame],
+        days: Iterable[date],
+        *,
+        batch: int,
+        as_history: bool = False,
     ) -> Commit:
         """Replace whole days of a table, and record for each the ledger batch up to which it is now fresh.
 
@@ -205,49 +215,56 @@ class Lakehouse:
             rows: all rows of those days, computed on the snapshot.
             days: the days.
             batch: the ledger's batch that `rows` has seen.
+            as_history: record one batch for the whole table: all its days are fresh up to there.
         """
         column = table.partition_by or ""
         asked = sorted(set(days))
-        for _ in range(_MAX_ATTEMPTS):
-            snapshot = self._open_to_write(table)
+
+        def write(snapshot: Snapshot) -> Commit | None:
             frame = conform(table, rows(snapshot))
             if stray := set(frame.get_column(column)) - set(asked):
                 raise ValueError(f"{table}: rows of days that are not being replaced: {sorted(stray)}")
-            seen = {day: snapshot.transaction(f"{table}/{day}") for day in asked}
-            ours = [day for day in asked if seen[day] <= batch]  # somebody has computed the others from newer data
+            mark = {day: f"{table}/{HISTORY}" if as_history else f"{table}/{day}" for day in asked}
+            seen = {app_id: snapshot.transaction(app_id) for app_id in set(mark.values())}
+            # Somebody has computed the others from newer data.
+            ours = [day for day in asked if seen[mark[day]] <= batch]
             changed = _changed_days(snapshot, frame, ours)
-            marks = {f"{table}/{day}": batch for day in ours if seen[day] < batch}
+            marks = {mark[day]: batch for day in ours if seen[mark[day]] < batch}
             if not changed and not marks:
                 return Commit(table, snapshot.version, 0)
             kept = frame.filter(pl.col(column).is_in(changed))
             predicate = _in_list(column, changed) if changed else None
-            if self._try_write(snapshot, kept, predicate, marks):
-                return Commit(table, self.open(table).version, kept.height)
-        raise LakeConflictError(f"{table}: {_MAX_ATTEMPTS} attempts to replace days lost to other writers")
+            return self._try_write(snapshot, kept, predicate, marks)
 
-    def maintain(self, table: Table, *, retention_hours: int = RETENTION_HOURS) -> Maintenance:
+        return self._until_written(table, write)
+
+    def maintain(self, table: Table) -> Maintenance:
         """Merge small files, delete files that no version within the retention needs, shorten the log.
 
         Readers and writers may go on meanwhile: the rows stay the same. Time travel reaches back as far as the
-        retention.
+        retention, which is a property of the table.
         """
-        delta = self._load(table)
-        compacted = delta.optimize.compact(max_concurrent_tasks=1)
-        delta.update_incremental()
-        deleted = delta.vacuum(retention_hours=retention_hours, dry_run=False)
-        delta.update_incremental()
-        delta.create_checkpoint()
-        delta.cleanup_metadata()
-        return Maintenance(
-            merged_files=int(compacted["numFilesRemoved"]),
-            files=len(delta.file_uris()),
-            deleted_files=len(deleted),
-        )
+        return maintain(lambda: self._load(table), is_remote=self._is_remote)
+
+    def merge(self, table: Table) -> tuple[int, int]:
+        """Merge small files only; how many were, and how often a writer was in the way."""
+        return merge(lambda: self._load(table), is_remote=self._is_remote)
+
+    def batch_at(self, table: Table, moment: datetime) -> int:
+        """The table's own transaction number as it was at a moment; 0 where there was no such table yet."""
+        snapshot = self.open(table)
+        if snapshot.delta is not None:
+            snapshot.delta.load_as_version(moment)  # of a moment before the first version: the first, still empty
+        return snapshot.batch
 
     def fresh_until(self, table: Table, days: Iterable[date]) -> dict[date, int]:
         """For each day the ledger batch that its last computation had seen; 0 for a day never computed."""
         snapshot = self.open(table)
         return {day: snapshot.transaction(f"{table}/{day}") for day in days}
+
+    def history_fresh_until(self, table: Table) -> int:
+        """The ledger batch that the last computation of a history table had seen; 0 where there was none."""
+        return self.open(table).transaction(f"{table}/{HISTORY}")
 
     def _commit(
         self,
@@ -255,19 +272,31 @@ class Lakehouse:
         rows: Callable[[Snapshot], pl.DataFrame],
         predicate: str | None,
     ) -> Commit:
-        for _ in range(_MAX_ATTEMPTS):
-            snapshot = self._open_to_write(table)
+        def write(snapshot: Snapshot) -> Commit | None:
             frame = conform(table, rows(snapshot))
             if frame.is_empty() and (predicate is None or snapshot.files() == 0):
                 return Commit(table, snapshot.version, 0)
-            mark = {str(table): snapshot.batch + 1}
-            if self._try_write(snapshot, frame, predicate, mark):
-                return Commit(table, self.open(table).version, frame.height)
+            return self._try_write(snapshot, frame, predicate, {str(table): snapshot.batch + 1})
+
+        return self._until_written(table, write)
+
+    def _until_written(self, table: Table, write: Callable[[Snapshot], Commit | None]) -> Commit:
+        """Open, decide and write; after a lost race or a passing fault anew, on what is there by then."""
+        faults = 0
+        for _ in attempts(_MAX_ATTEMPTS):
+            try:
+                if commit := write(self._open_to_write(table)):
+                    return commit
+            except Exception as error:
+                faults += 1
+                if not self._is_remote or not may_pass(error) or faults == MAX_FAULTS:
+                    raise
         raise LakeConflictError(f"{table}: {_MAX_ATTEMPTS} attempts to commit lost to other writers")
 
     def _try_write(
         self, snapshot: Snapshot, frame: pl.DataFrame, predicate: str | None, marks: Mapping[str, int]
-    ) -> bool:
+    ) -> Commit | None:
+        """Commit on the snapshot; None where another writer was faster."""
         if snapshot.delta is None:
             raise ValueError(f"{snapshot.table} does not exist: it is created before it is written")
         properties = CommitProperties(
@@ -285,13 +314,26 @@ class Lakehouse:
                     commit_properties=properties,
                 )
         except CommitFailedError:
-            return False
-        return True
+            return None
+        return Commit(snapshot.table, snapshot.version, frame.height)
 
     def _open_to_write(self, table: Table) -> Snapshot:
+        """The newest version, created or migrated first where it lags behind its spec.
+
+        Raises:
+            SchemaChangeError: the spec has changed in a way that old rows cannot follow.
+        """
         snapshot = self.open(table)
         if snapshot.delta is None:
             self._create(table)
+            snapshot = self.open(table)
+        while snapshot.delta is not None and (migration := plan_migration(table, snapshot.delta)):
+            try:
+                migrate(snapshot.delta, migration)
+            except DeltaError:
+                # Another process may have migrated it first: then nothing is left to plan.
+                if plan_migration(table, self._load(table)) == migration:
+                    raise
             snapshot = self.open(table)
         return snapshot
 
@@ -309,10 +351,7 @@ class Lakehouse:
                 partition_by=[table.partition_by] if table.partition_by else None,
                 name=str(table),
                 description=table.description,
-                configuration={
-                    "delta.dataSkippingStatsColumns": ",".join(table.statistics_columns),
-                    "delta.checkpointInterval": "50",
-                },
+                configuration=table_properties(table),
                 storage_options=self.storage_options,
             )
         except DeltaError:

@@ -11,7 +11,8 @@ import polars as pl
 import pytest
 
 from smartdrive_dagster.definitions import definitions
-from smartdrive_dagster.defs.recomputation import recompute_trips
+from smartdrive_dagster.defs.computations import computations
+from smartdrive_dagster.defs.recomputation import recompute
 from smartdrive_dagster.defs.resources import LakeResource
 from smartdrive_dagster.defs.work import stale_gold_days
 from smartdrive_dagster.domain.identity import vehicle_id
@@ -163,15 +164,15 @@ def test_late_data_changes_only_its_own_days_and_vehicles(house: House, monkeypa
     assert house.stale()[-1] == DAY + timedelta(3)
 
     computed: list[set[str]] = []
-    from smartdrive_dagster.defs import recomputation
+    from smartdrive_dagster.domain import trips
 
-    original = recomputation.trips_domain.segment_trips
+    original = trips.segment_trips
 
     def watched(telemetry_: pl.LazyFrame, **options: object) -> pl.LazyFrame:
         computed.append(set(telemetry_.select("vehicle_id").unique().collect().get_column("vehicle_id")))
         return original(telemetry_, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(recomputation.trips_domain, "segment_trips", watched)
+    monkeypatch.setattr(trips, "segment_trips", watched)
     house.gold(house.stale()[0], house.stale()[-1])
     assert set().union(*computed) == {vehicle_id(VIN, SECRET)}
     after = house.lakehouse.scan(gold.TRIPS).collect()
@@ -229,7 +230,9 @@ def test_a_backfill_over_twenty_years_only_computes_days_that_can_have_rows(hous
     house.drive(1)
     house.ingest()
     years = [date(2008, 1, 1) + timedelta(n) for n in range(7000)]
-    commits = list(recompute_trips(house.lakehouse, years, 300.0, redo=True))
+    trips = computations()[gold.TRIPS]
+    until = date(2030, 1, 1)
+    commits = list(recompute(house.lakehouse, trips, years, house.settings, redo=True, until=until))
     assert sum(commit.rows for commit in commits) == 1
     assert len(commits) == 1
 

@@ -9,6 +9,7 @@ from smartdrive_dagster.domain.staleness import (
     stale_days,
     touched_pairs,
     vehicles_touching,
+    with_every_day,
 )
 from smartdrive_dagster.lake.frames import polars_schema
 from smartdrive_dagster.tables import silver
@@ -25,12 +26,13 @@ def touched(*pairs: tuple[int, str, int]) -> pl.DataFrame:
 
 
 def ledger(*rows: tuple[int, list[tuple[int, str]] | None]) -> pl.LazyFrame:
-    schema = {name: polars_schema(silver.MESSAGES)[name] for name in ("touched", "batch")}
+    schema = {name: polars_schema(silver.MESSAGES)[name] for name in ("touched", "batch", "channel")}
     return pl.LazyFrame(
         [
             {
                 "touched": None if pairs is None else [{"event_date": dec(d), "vehicle_id": v} for d, v in pairs],
                 "batch": batch,
+                "channel": "telemetry",
             }
             for batch, pairs in rows
         ],
@@ -39,14 +41,16 @@ def ledger(*rows: tuple[int, list[tuple[int, str]] | None]) -> pl.LazyFrame:
 
 
 def test_pairs_carry_the_highest_batch_that_touched_them():
-    pairs = touched_pairs(ledger((1, [(1, "a"), (1, "b")]), (3, [(1, "a")]), (2, [(1, "a"), (2, "a")]))).collect()
+    pairs = touched_pairs(
+        ledger((1, [(1, "a"), (1, "b")]), (3, [(1, "a")]), (2, [(1, "a"), (2, "a")])), ["telemetry"]
+    ).collect()
     assert pairs.schema == TOUCHED_SCHEMA
     assert sorted(pairs.rows()) == [(dec(1), "a", 3), (dec(1), "b", 1), (dec(2), "a", 2)]
 
 
 def test_lines_that_touched_nothing_make_no_pair():
-    assert touched_pairs(ledger((1, []), (2, None))).collect().is_empty()
-    assert touched_pairs(ledger()).collect().schema == TOUCHED_SCHEMA
+    assert touched_pairs(ledger((1, []), (2, None)), ["telemetry"]).collect().is_empty()
+    assert touched_pairs(ledger(), ["telemetry"]).collect().schema == TOUCHED_SCHEMA
 
 
 @pytest.mark.parametrize(
@@ -99,3 +103,23 @@ def test_vehicles_are_those_that_touched_a_window_after_its_days_last_computatio
 def test_each_day_asks_with_what_it_has_seen_itself():
     pairs = touched((10, "a", 3), (20, "b", 3))
     assert vehicles_touching(pairs, {dec(10): 0, dec(20): 3}, 0) == {"a"}
+
+
+def test_only_the_channels_that_matter_touch():
+    rows = ledger((1, [(1, "a")]))
+    assert touched_pairs(rows, ["weather"]).collect().is_empty()
+    assert touched_pairs(rows, ["weather", "telemetry"]).collect().height == 1
+
+
+def test_a_pair_without_a_day_touches_all_days_of_its_vehicle():
+    profile = pl.DataFrame([(None, "a", 9), (dec(2), "b", 8)], TOUCHED_SCHEMA, orient="row")
+    known = touched((1, "a", 1), (2, "a", 2), (3, "b", 3))
+    spread = with_every_day(profile, known)
+    assert sorted(spread.rows()) == [(dec(1), "a", 9), (dec(2), "a", 9), (dec(2), "b", 8)]
+
+
+def test_a_pair_without_a_vehicle_touches_all_vehicles():
+    forecast = pl.DataFrame([(dec(1), None, 5), (dec(9), "a", 5)], TOUCHED_SCHEMA, orient="row")
+    assert vehicles_touching(forecast, {dec(1): 0}, 0) is None
+    assert vehicles_touching(forecast, {dec(1): 5}, 0) == set()
+    assert vehicles_touching(forecast, {dec(9): 0}, 0) == {"a"}

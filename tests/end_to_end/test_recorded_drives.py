@@ -14,8 +14,9 @@ from typing import Any
 import polars as pl
 import pytest
 
+from smartdrive_dagster.defs.computations import computations
 from smartdrive_dagster.defs.ingestion import Ingestion, Progress
-from smartdrive_dagster.defs.recomputation import recompute_mart, recompute_trips
+from smartdrive_dagster.defs.recomputation import recompute
 from smartdrive_dagster.defs.work import pending_days, stale_gold_days
 from smartdrive_dagster.domain.identity import vehicle_id
 from smartdrive_dagster.lake.audit import balances
@@ -25,6 +26,7 @@ from smartdrive_dagster.landing.recorded.formats import load_format
 from smartdrive_dagster.landing.recorded.importer import import_log
 from smartdrive_dagster.landing.recorded.report import ImportReport
 from smartdrive_dagster.landing.store import LandingStore
+from smartdrive_dagster.settings import Settings
 from smartdrive_dagster.tables import gold, silver
 from tests.comparison import contents, repeated, versions
 from tests.messages import SECRET
@@ -56,9 +58,9 @@ class Home:
     def gold(self, gap_s: float, *, redo: bool) -> None:
         stale = stale_gold_days(self.lakehouse, until=UNTIL, floor=0)
         days = sorted({*stale, *(self.event_days() if redo else ())})
-        list(recompute_trips(self.lakehouse, days, gap_s, redo=redo))
-        for model in load_models().values():
-            list(recompute_mart(self.lakehouse, model, days, "UTC", redo=redo, until=UNTIL))
+        settings = Settings(lake_url=self.lakehouse.url, trip_gap_s=gap_s)
+        for computation in computations().values():
+            list(recompute(self.lakehouse, computation, days, settings, redo=redo, until=UNTIL))
 
     def event_days(self) -> list[date]:
         return list(

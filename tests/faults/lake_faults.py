@@ -9,10 +9,18 @@ from __future__ import annotations
 import sys
 from typing import Final
 
-from tests.faults import harness
+from tests.faults import crowd, deliveries, harness, hostile, maintenance_faults, month, races, s3_faults
 from tests.faults.harness import Campaign
 
-CAMPAIGNS: Final[dict[str, Campaign]] = {}
+CAMPAIGNS: Final[dict[str, Campaign]] = {
+    **s3_faults.CAMPAIGNS,
+    **races.CAMPAIGNS,
+    **maintenance_faults.CAMPAIGNS,
+    **hostile.CAMPAIGNS,
+    **deliveries.CAMPAIGNS,
+    **crowd.CAMPAIGNS,
+    **month.CAMPAIGNS,
+}
 """By name, in the order in which they run."""
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from smartdrive_dagster.defs import ingestion as module
 from smartdrive_dagster.defs.ingestion import Ingestion, Progress
 from smartdrive_dagster.domain import claims
-from smartdrive_dagster.lake.lakehouse import Lakehouse
+from smartdrive_dagster.lake.lakehouse import Commit, Lakehouse
 from smartdrive_dagster.landing.store import LandingStore
 from tests.messages import SECRET
 
@@ -29,7 +29,7 @@ def arm(commit: int, when: str, delay_s: float) -> None:
     write = Lakehouse._try_write
     seen = 0
 
-    def deadly(self: Lakehouse, *arguments: Any) -> bool:
+    def deadly(self: Lakehouse, *arguments: Any) -> Commit | None:
         nonlocal seen
         seen += 1
         if seen == commit and when == "before":

@@ -1,0 +1,1 @@
+"""How people are told: messages, the channels that carry them, and the outbox that remembers what was sent."""

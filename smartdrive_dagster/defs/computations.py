@@ -1,0 +1,143 @@
+"""What Gold computes: for each table its inputs, how far they reach, and the pure function that joins them.
+
+Dagster loads this module, so that polars and the domain are imported inside the functions. The versions and halos
+stand here and in the domain; a test holds them equal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from graphlib import TopologicalSorter
+from typing import TYPE_CHECKING, Final
+
+from smartdrive_dagster.domain.identity import digest
+from smartdrive_dagster.lake.models import Model, load_models
+from smartdrive_dagster.settings import Settings
+from smartdrive_dagster.tables import Days, Table, gold, silver
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from smartdrive_dagster.lake.lakehouse import Lakehouse
+
+SAMPLES: Final = ("telemetry", "events")
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What one computation is about.
+
+    Attributes:
+        days: days of the table's partition column.
+        vehicles: the vehicles; None for all.
+    """
+
+    days: Days
+    vehicles: tuple[str, ...] | None
+
+    def scan(self, lakehouse: Lakehouse, table: Table, halo_days: int) -> pl.LazyFrame:
+        """Read a table in the scope's days and `halo_days` on both sides, of its vehicles only."""
+        return self.of_vehicles(lakehouse.scan(table, self.days.widened(halo_days)))
+
+    def history(self, lakehouse: Lakehouse, table: Table) -> pl.LazyFrame:
+        """Read all days of a table, of the scope's vehicles only."""
+        return self.of_vehicles(lakehouse.scan(table))
+
+    def of_vehicles(self, rows: pl.LazyFrame) -> pl.LazyFrame:
+        """Rows of the scope's vehicles."""
+        import polars as pl
+
+        return rows if self.vehicles is None else rows.filter(pl.col("vehicle_id").is_in(self.vehicles))
+
+
+Compute = Callable[["Lakehouse", Scope, Settings], "pl.DataFrame"]
+
+
+@dataclass(frozen=True, slots=True)
+class Computation:
+    """How a Gold table or mart follows from others.
+
+    Attributes:
+        table: what it fills.
+        reads: the tables it reads.
+        compute: the rows of a scope. A window table's rows of a day depend on the days around it, a history
+            table's on all days before it too.
+        version: version of the algorithm; for a mart a digest of its SQL.
+        halo_days: days of the inputs on both sides of a day that its rows depend on.
+        is_history: whether its rows depend on all earlier days of the vehicle.
+        by_vehicle: whether `compute` heeds the scope's vehicles.
+        channels: landing channels whose messages make its days stale.
+        model: the SQL model behind a mart.
+    """
+
+    table: Table
+    reads: tuple[Table, ...]
+    compute: Compute
+    version: str
+    halo_days: int
+    is_history: bool = False
+    by_vehicle: bool = True
+    channels: tuple[str, ...] = SAMPLES
+    model: Model | None = None
+
+
+def _trips(lakehouse: Lakehouse, scope: Scope, settings: Settings) -> pl.DataFrame:
+    from smartdrive_dagster.domain import trips
+
+    telemetry = scope.scan(lakehouse, silver.TELEMETRY, trips.HALO_DAYS)
+    found = trips.segment_trips(telemetry, days=scope.days, gap_s=settings.trip_gap_s)
+    return found.collect(engine="streaming")
+
+
+_GOLD: Final = (
+    Computation(
+        table=gold.TRIPS,
+        reads=(silver.TELEMETRY,),
+        compute=_trips,
+        version="1",
+        halo_days=2,
+    ),
+)
+
+
+def _mart(model: Model, upstream: dict[Table, Computation]) -> Computation:
+    """A mart's days are local dates: they overlap the UTC days before and after them, if its twin says no more."""
+    inputs = [table for table in model.reads if table in upstream]
+
+    def compute(lakehouse: Lakehouse, scope: Scope, settings: Settings) -> pl.DataFrame:
+        from smartdrive_dagster.lake.models import run_model
+
+        return run_model(model, lakehouse, scope.days, time_zone=settings.time_zone)
+
+    return Computation(
+        table=model.table,
+        reads=model.reads,
+        compute=compute,
+        version=digest(repr((model.sql, model.views)).encode())[:8],
+        halo_days=int(model.meta.get("halo_days", "1")),
+        is_history=any(upstream[table].is_history for table in inputs),
+        by_vehicle=False,
+        channels=tuple(sorted({*SAMPLES, *(channel for table in inputs for channel in upstream[table].channels)})),
+        model=model,
+    )
+
+
+@cache
+def computations() -> dict[Table, Computation]:
+    """All computations by table, each after those that it reads."""
+    found = {computation.table: computation for computation in _GOLD}
+    order = TopologicalSorter(
+        {computation.table: [t for t in computation.reads if t in found] for computation in _GOLD}
+    )
+    ordered = {table: found[table] for table in order.static_order()}
+    for model in load_models().values():
+        ordered[model.table] = _mart(model, ordered)
+    return ordered
+
+
+def reach_days(computation: Computation, among: dict[Table, Computation]) -> int:
+    """Days of Silver on both sides of a day that its rows depend on, through all that it reads."""
+    inputs = [among[table] for table in computation.reads if table in among]
+    return computation.halo_days + max((reach_days(upstream, among) for upstream in inputs), default=0)
