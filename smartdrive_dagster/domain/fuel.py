@@ -106,6 +106,7 @@ _FUEL_OF_PID: Final[dict[int, str]] = {
 }
 
 _DAY_US: Final = 86_400_000_000
+_DIGITS: Final = 6  # the last bits of a quotient depend on the trips computed with it, as `trips` says
 _NL_PER_LPH_US: Final = 1 / 3.6
 _AIR_GPS_PER_L: Final = 1000 / (120 * 287.05)
 """Air into one litre of a four-stroke engine, g/s for rpm · kPa / K: R of dry air is 287.05 J/(kg·K)."""
@@ -394,19 +395,19 @@ def _rows(found: pl.LazyFrame) -> pl.LazyFrame:
     amounts = ("fuel", "fuel_low", "fuel_high")
     return (
         found.with_columns(coverage=used_us / recorded)
-        .with_columns(**_litres())
+        .with_columns(**{name: litres.round(_DIGITS) for name, litres in _litres().items()})
         .with_columns(
             *(
                 pl.when(far_enough)
-                .then(100 * pl.col(f"{name}_l") / pl.col("distance_km"))
+                .then((100 * pl.col(f"{name}_l") / pl.col("distance_km")).round(_DIGITS))
                 .alias(f"{name}_l_per_100km")
                 for name in amounts
             ),
-            co2_kg=pl.col("fuel_l") * _figure("co2_kg_per_l"),
+            co2_kg=(pl.col("fuel_l") * _figure("co2_kg_per_l")).round(_DIGITS),
             cost=pl.col("fuel_l") * pl.col("fuel_price_per_l"),
             currency=pl.when(pl.col("fuel_price_per_l").is_not_null() & is_method).then("currency"),
             reason=pl.when(~is_method).then("method"),
-            fuel_coverage_pct=100 * pl.col("coverage"),
+            fuel_coverage_pct=(100 * pl.col("coverage")).round(_DIGITS),
             algo_version=pl.lit(ALGO_VERSION),
         )
         .with_columns(trip_id="trip", method=pl.when(is_method).then("method").otherwise(pl.lit("none")))

@@ -104,7 +104,7 @@ def _drops(telemetry: pl.LazyFrame) -> pl.LazyFrame:
         (took <= round(MAX_FALL_S * _US)) & (fell >= LEAST_FALL_KMH) & (fell * _G_PER_KMH_US >= NO_BRAKE_G * took)
     )
     falls = readings.filter(is_fall.fill_null(value=False)).join(
-        readings.with_columns(strength_g=fell * _G_PER_KMH_US / took, half_kmh=_SPEED + fell * 0.5),
+        readings.with_columns(strength_g=_per_us(fell * _G_PER_KMH_US, took), half_kmh=_SPEED + fell * 0.5),
         on=[*SERIES, "at_us"],
     )
     strength = -pl.col("acceleration_g")
@@ -128,6 +128,11 @@ def _drops(telemetry: pl.LazyFrame) -> pl.LazyFrame:
     return drops.join(back, on=[*SERIES, "at_us", "kind"], how="anti").select(
         "vehicle_id", "at_us", "strength_g", "kind"
     )
+
+
+def _per_us(amount: pl.Expr, us: pl.Expr) -> pl.Expr:
+    """A quotient to a millionth, of integers: see `motion`."""
+    return ((amount * 1e6).round().cast(pl.Int64) // us * 1e-6).round(6)
 
 
 def _incidents(signs: pl.LazyFrame) -> pl.LazyFrame:

@@ -2,7 +2,8 @@
 
 Two devices in one car have clocks and delays of their own, so their speeds are never differenced against each
 other. All results are functions of Silver in a day ± 2 days and do not depend on the order of the rows: what is
-summed is summed as integers, and whatever is asked of a day is asked of the whole of it.
+summed or divided is an integer (Polars 2.1 divides floats by a column of equal values otherwise than by one of
+unlike ones), and whatever is asked of a day is asked of the whole of it.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ _US: Final = 1_000_000
 _WINDOW_US: Final = round(WINDOW_S * _US)
 _STEP_US: Final = round(MAX_STEP_S * _US)
 _DAY_US: Final = 86_400 * _US
+_TICKS: Final = 10**11  # a day of readings at 1 kHz times this is still an integer of 64 bits
 _G_PER_KMH_US: Final = _US / (3.6 * STANDARD_GRAVITY_MPS2)
 _G_PER_MPS2: Final = 1 / STANDARD_GRAVITY_MPS2
 _DRIVING_PHASES: Final = ("cranking", "running")
@@ -79,7 +81,8 @@ def with_rate(readings: pl.LazyFrame, series: tuple[str, ...] = SERIES) -> pl.La
         follows &= pl.col(name) == pl.col(name).shift()
     step = pl.when(follows & (_AT.diff() <= _STEP_US)).then(_AT.diff())
     of_day = ("run", _AT // _DAY_US)
-    rate = _US * pl.col("step_us").count().over(*of_day) / pl.col("step_us").sum().over(*of_day)
+    steps = pl.col("step_us").count().over(*of_day).cast(pl.Int64)
+    rate = (steps * _TICKS // pl.col("step_us").sum().over(*of_day) * (_US / _TICKS)).round(5)
     return (
         readings.with_columns(step_us=step)
         .with_columns(run=pl.col("step_us").is_null().cum_sum())
@@ -132,20 +135,19 @@ def speed_accelerations(telemetry: pl.LazyFrame) -> pl.LazyFrame:
         vehicle_id, device_id, at_us, from_us (a second before), acceleration_g, speed_kmh (at from_us) and
         rate_hz, where speed comes every second.
     """
-    readings = with_rate(speed_readings(telemetry)).cache()
+    readings = with_rate(speed_readings(telemetry)).with_columns(speed=_micro(_SPEED)).cache()
     in_series = {"by": list(SERIES), "strategy": "backward", "check_sortedness": False}
     earlier = readings.select(
         *SERIES,
         from_us="at_us",
         early_us="at_us",
-        early_kmh="speed_kmh",
+        early="speed",
         early_run="run",
         next_us=_AT.shift(-1),
-        next_kmh=_SPEED.shift(-1),
+        next=pl.col("speed").shift(-1),
     )
-    gone = pl.col("from_us") - pl.col("early_us")
-    share = gone / (pl.col("next_us") - pl.col("early_us"))
-    speed_then = pl.col("early_kmh") + share * (pl.col("next_kmh") - pl.col("early_kmh"))
+    gone, span = pl.col("from_us") - pl.col("early_us"), pl.col("next_us") - pl.col("early_us")
+    speed_then = pl.col("early") + gone * (pl.col("next") - pl.col("early")) // span
     return (
         readings.filter(pl.col("rate_hz").is_not_null())
         .with_columns(from_us=_AT - _WINDOW_US)
@@ -156,16 +158,16 @@ def speed_accelerations(telemetry: pl.LazyFrame) -> pl.LazyFrame:
             "at_us",
             "from_us",
             "rate_hz",
-            speed_then=pl.when(gone > 0).then(speed_then).otherwise("early_kmh"),
-            speed_now="speed_kmh",
+            speed_then=pl.when(gone > 0).then(speed_then).otherwise("early"),
+            speed_now="speed",
         )
         .select(
             *SERIES,
             "at_us",
             "from_us",
             "rate_hz",
-            acceleration_g=(pl.col("speed_now") - pl.col("speed_then")) * (_G_PER_KMH_US * 1e-6),
-            speed_kmh="speed_then",
+            acceleration_g=((pl.col("speed_now") - pl.col("speed_then")) * (_G_PER_KMH_US * 1e-12)).round(9),
+            speed_kmh=(pl.col("speed_then") * 1e-6).round(6),
         )
     )
 
@@ -239,10 +241,10 @@ def mean_accelerations(level: pl.LazyFrame, axis: str) -> pl.LazyFrame:
     Returns:
         vehicle_id, at_us, from_us, acceleration_g and rate_hz.
     """
-    micro = (pl.col(axis) * 1e6).round().cast(pl.Int64)
+    micro_g = _micro(pl.col(axis))
     readings = (
         with_rate(level.filter(pl.col("is_level") & pl.col(axis).is_not_null()))
-        .with_columns(total=micro.cum_sum().over(*SERIES), number=pl.int_range(pl.len()).over(*SERIES))
+        .with_columns(total=micro_g.cum_sum().over(*SERIES), number=pl.int_range(pl.len()).over(*SERIES))
         .cache()
     )
     earlier = readings.select(*SERIES, from_us="at_us", total_then="total", number_then="number")
@@ -252,5 +254,9 @@ def mean_accelerations(level: pl.LazyFrame, axis: str) -> pl.LazyFrame:
         readings.filter(pl.col("rate_hz").is_not_null())
         .with_columns(from_us=_AT - _WINDOW_US)
         .join_asof(earlier, on="from_us", by=list(SERIES), strategy="backward", check_sortedness=False)
-        .select("vehicle_id", "at_us", "from_us", "rate_hz", acceleration_g=total / count * 1e-6)
+        .select("vehicle_id", "at_us", "from_us", "rate_hz", acceleration_g=(total // count * 1e-6).round(6))
     )
+
+
+def _micro(value: pl.Expr) -> pl.Expr:
+    return (value * 1e6).round().cast(pl.Int64)

@@ -116,7 +116,7 @@ def event_coverage(telemetry: pl.LazyFrame, trips: pl.LazyFrame) -> pl.LazyFrame
         .group_by("trip", "device_id")
         .agg(
             pl.col("seen_us", "seen_um").sum(),
-            speed_rate_hz=_US / pl.col("step_us").median(),
+            speed_rate_hz=(_US / pl.col("step_us").median()).round(6),
         )
         .group_by("trip")
         .agg(

@@ -38,6 +38,9 @@ SOAK_S: Final = 6 * 3600.0
 
 _S_US: Final = 1_000_000
 _DAY_US: Final = 86_400 * _S_US
+# Polars rounds the last bits of a quotient otherwise where a whole column divides by the same: a trip's rates
+# would depend on the trips that were computed with it.
+_DIGITS: Final = 9
 _DRIVING_PHASES: Final = ("cranking", "running")
 _MEASURES: Final = (
     "odometer_km",
@@ -276,7 +279,7 @@ def _rows(trips: pl.LazyFrame) -> pl.LazyFrame:
     duration_s = _seconds(pl.col("ended_at_us") - pl.col("started_at_us"))
     covered_s, seen_s = _seconds(pl.col("covered_us")), _seconds(pl.col("seen_us"))
     # The interval over a cut is counted to the trip before the cut, though it ends after that trip's last sample.
-    coverage_pct = pl.min_horizontal(100.0, 100 * covered_s / duration_s)
+    coverage_pct = pl.min_horizontal(100.0, 100 * covered_s / duration_s).round(_DIGITS)
     method = pl.col("distance_method")
     witnesses = {name: pl.col(f"{name}_distance_km") for name in ("odometer", "gps", "speed")}
     distance_km = pl.coalesce(pl.when(method == name).then(km) for name, km in witnesses.items())
@@ -290,11 +293,11 @@ def _rows(trips: pl.LazyFrame) -> pl.LazyFrame:
         "distance_km": distance_km,
         "distance_difference_km": (distance_km - other_km).round(9),
         "speed_coverage_pct": pl.when(pl.col("max_speed_kmh").is_not_null() & (duration_s > 0)).then(coverage_pct),
-        "mean_speed_kmh": 3600 * pl.col("speed_distance_km") / covered_s,
+        "mean_speed_kmh": (3600 * pl.col("speed_distance_km") / covered_s).round(_DIGITS),
         "idle_s": _seconds(pl.col("idle_us")),
         "stop_start_s": _seconds(pl.col("stop_us")),
         "event_coverage_pct": pl.when(pl.col("max_speed_kmh").is_not_null() & (duration_s > 0)).then(
-            pl.min_horizontal(100.0, 100 * seen_s.fill_null(0.0) / duration_s)
+            pl.min_horizontal(100.0, 100 * seen_s.fill_null(0.0) / duration_s).round(_DIGITS)
         ),
         "event_distance_km": (pl.col("seen_um") * 1e-9).round(9),
         "is_cold_start": _is_cold(),

@@ -203,3 +203,15 @@ def test_positions_of_real_drives_agree_with_their_speed(recordings: Path):
     assert set(found["distance_method"]) == {"speed"}
     assert found["gps_distance_km"].sum() == pytest.approx(found["distance_km"].sum(), rel=0.01)
     assert found["event_coverage_pct"].min() > 80
+
+
+def test_figures_are_the_same_to_the_last_bit_whatever_is_computed_with_them():
+    """Polars divides by a column of equal values by multiplying with the reciprocal, which rounds otherwise."""
+    samples = [
+        {**row, "vehicle_id": str(car)}
+        for car in range(3)
+        for row in drive(240, 0.5 + car, speed_kmh=lambda t, car=car: 31 + 4 * car + t % 5, **northward(0.01))
+    ]
+    alone = trips_of([row for row in samples if row["vehicle_id"] == "0"])
+    together = trips_of(samples).filter(pl.col("vehicle_id") == "0")
+    assert_frame_equal(together, alone, check_exact=True)
