@@ -70,10 +70,11 @@ def s3_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(autouse=True)
-def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in os.environ:
         if name.startswith("SMARTDRIVE_") and name != "SMARTDRIVE_SHARED_DATA":
             monkeypatch.delenv(name)
+    monkeypatch.setenv("SMARTDRIVE_STATE_URL", str(tmp_path / "state"))  # its default lies where the tests run
 
 
 @pytest.fixture(params=["disk", "s3"])

@@ -42,7 +42,6 @@ def alerts(
     health: pl.LazyFrame,
     cranks: pl.LazyFrame,
     drains: pl.LazyFrame,
-    risks: pl.LazyFrame,
     codes: pl.LazyFrame,
     incidents: pl.LazyFrame,
     events: pl.LazyFrame,
@@ -54,7 +53,6 @@ def alerts(
         health: all rows of gold.battery_health of the vehicles, in any order.
         cranks: all rows of gold.cranks.
         drains: all rows of gold.drain_episodes.
-        risks: all rows of gold.winter_risk.
         codes: all rows of gold.dtc_episodes.
         incidents: all rows of gold.incidents.
         events: all rows of silver.events of the types low_voltage, resumed and ignition_on.
@@ -67,7 +65,6 @@ def alerts(
         _battery(health, cranks, "warning"),
         _battery(health, cranks, "critical"),
         _drains(drains),
-        _winter(risks),
         _codes(codes),
         _incidents(incidents),
         _low_voltage(events),
@@ -166,32 +163,6 @@ def _drains(drains: pl.LazyFrame) -> pl.LazyFrame:
         ).str.strip_chars_end(),
         source_table=pl.lit("gold.drain_episodes"),
         source_id=pl.col("drain_episode_id"),
-    )
-
-
-def _winter(risks: pl.LazyFrame) -> pl.LazyFrame:
-    """A forecast is over when its day is."""
-    midnight = pl.col("event_date").cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
-    coldest = pl.col("forecast_min_c").round(0).cast(pl.Int64)
-    return (
-        risks.filter(pl.col("is_at_risk"))
-        .with_columns(
-            kind=pl.lit("winter"),
-            subject=_NOTHING,
-            severity=pl.lit("warning"),
-            opened_at=pl.col("forecast_at"),
-            updated_at=pl.col("forecast_at"),
-            resolved_at=midnight + pl.duration(days=1),
-            title=pl.format("Frost on {}: the battery may not start the engine", pl.col("event_date")),
-            text=pl.format(
-                "Down to {} °C are forecast, and the battery is weak or not charged. Charge it tonight, or park "
-                "under a roof.",
-                coldest,
-            ),
-            source_table=pl.lit("gold.winter_risk"),
-            source_id=pl.col("event_date").cast(pl.String),
-        )
-        .drop_nulls("opened_at")
     )
 
 
