@@ -50,11 +50,9 @@ def expire(house: House, every: int) -> None:
             (Path(house.settings.landing_url) / entry.key).unlink()
 
 
-@pytest.mark.parametrize("every", [0, 2], ids=["complete", "half of it expired"])
-def test_a_rebuild_gives_equal_rows_whatever_landing_still_holds(every: int, house: House) -> None:
+def test_a_rebuild_gives_equal_rows_though_half_of_landing_has_expired(house: House) -> None:
     before = contents(house.lakehouse, EVERYTHING)
-    if every:
-        expire(house, every)
+    expire(house, 2)
     rebuild = work(house)
     assert set(finish(rebuild).values()) == {True}
     assert contents(rebuild.new, EVERYTHING) == before
