@@ -163,12 +163,12 @@ def test_several_starts_of_one_day_count_each():
 
 
 def test_health_begins_with_the_tenth_conclusive_start_and_the_baseline_then_stays():
-    found = health_of([*with_baseline(11.4, 11.4), crank(5, 6.0, resting_voltage_v=12.0, crank_id="low")])
+    found = health_of([*with_baseline(*[11.4] * 12), crank(5, 6.0, resting_voltage_v=12.0, crank_id="low")])
     assert found["soh_pct"].to_list()[:9] == [None] * 9
     assert found["soh_reason"].to_list()[:10] == ["baseline_incomplete"] * 9 + [None]
-    assert found["baseline_cranks"].to_list() == [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 10, 10]
-    assert found["baseline_v"].to_list()[9:] == [HEALTHY] * 3
-    assert found["soh_pct"].to_list()[9:] == [100, 100, 100]
+    assert found["baseline_cranks"].to_list() == [1, 2, 3, 4, 5, 6, 7, 8, 9, *[10] * 13]
+    assert found["baseline_v"].to_list()[9:] == [HEALTHY] * 13
+    assert found["soh_pct"].to_list()[9:] == [100] * 13
 
 
 @pytest.mark.parametrize(("plateau_v", "soh"), [(10.6, 100), (9.55, 50), (8.5, 0), (8.0, 0), (11.0, 100)])

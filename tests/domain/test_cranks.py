@@ -135,6 +135,13 @@ def test_an_engine_that_stops_is_no_start():
     assert cranks_of([*running, *stopped]).is_empty()
 
 
+@pytest.mark.parametrize("rpm", [800.0, None])
+def test_a_heavy_load_on_a_running_engine_is_no_start(rpm: float | None):
+    dip = [volts(MORNING + seconds(n / 20), 12.8 if 60 <= n < 80 else 14.2) for n in range(200)]
+    turning = [sample(MORNING + seconds(n + 0.01), engine_speed_rpm=rpm) for n in range(10)]
+    assert cranks_of([*dip, *turning]).is_empty()
+
+
 def test_a_heavy_load_on_a_standing_engine_is_no_start():
     rows = [row | {"engine_speed_rpm": 0.0} if row.get("engine_speed_rpm") else row for row in rested_start()]
     assert cranks_of(rows).is_empty()
@@ -155,6 +162,12 @@ def test_a_battery_rests_from_half_an_hour_after_the_engine_on(
     found = only(cranks_of([*parked(MORNING), ran, *start()]))
     assert (found["off_method"], found["resting_voltage_v"]) == (off_method, resting_v)
     assert found["off_s"] == minutes_ago * 60
+
+
+@pytest.mark.parametrize(("hours_ago", "off_s"), [(23, 82_800), (25, None)])
+def test_the_engine_is_looked_for_in_the_24_h_before_a_start(hours_ago: int, off_s: float | None):
+    ran = sample(MORNING - timedelta(hours=hours_ago), phase="running", engine_speed_rpm=800.0)
+    assert only(cranks_of([ran, *rested_start()]))["off_s"] == off_s
 
 
 def test_readings_soon_after_the_engine_are_no_resting_voltage():
