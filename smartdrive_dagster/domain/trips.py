@@ -35,6 +35,9 @@ _S_US: Final = 1_000_000
 _DAY_US: Final = 86_400 * _S_US
 _INTERVAL_US: Final = round(MAX_INTERVAL_S * _S_US)
 _UM_PER_KMH_US: Final = 1 / 3.6
+# Polars rounds the last bits of a quotient otherwise where a whole column divides by the same: a trip's rates would
+# depend on the trips that were computed with it.
+_DIGITS: Final = 9
 _DRIVING_PHASES: Final = ("cranking", "running")
 
 _AT = pl.col("at_us")
@@ -206,9 +209,9 @@ def _rows(trips: pl.LazyFrame) -> pl.LazyFrame:
     """Name, scale and order the columns as gold.TRIPS has them."""
     duration_s = _seconds(pl.col("ended_at_us") - pl.col("started_at_us"))
     covered_s = _seconds(pl.col("covered_us"))
-    distance_km = (pl.col("distance_um") * 1e-9).round(9)
+    distance_km = (pl.col("distance_um") * 1e-9).round(_DIGITS)
     # The interval over a cut is counted to the trip before the cut, though it ends after that trip's last sample.
-    coverage_pct = pl.min_horizontal(100.0, 100 * covered_s / duration_s)
+    coverage_pct = pl.min_horizontal(100.0, 100 * covered_s / duration_s).round(_DIGITS)
     columns = {
         "trip_id": pl.struct("vehicle_id", "started_at_us").map_batches(_trip_ids, return_dtype=pl.String),
         "started_at": _instant("started_at_us"),
@@ -218,7 +221,7 @@ def _rows(trips: pl.LazyFrame) -> pl.LazyFrame:
         "distance_km": distance_km,
         "distance_method": pl.when(distance_km.is_null()).then(pl.lit("none")).otherwise(pl.lit("speed")),
         "speed_coverage_pct": pl.when(pl.col("max_speed_kmh").is_not_null() & (duration_s > 0)).then(coverage_pct),
-        "mean_speed_kmh": 3600 * distance_km / covered_s,
+        "mean_speed_kmh": (3600 * distance_km / covered_s).round(_DIGITS),
         "idle_s": _seconds(pl.col("idle_us")),
         "algo_version": pl.lit(ALGO_VERSION),
     }

@@ -26,7 +26,7 @@ CARS: Final = 50
 
 
 def fill(home: Path, objects: int, now: datetime) -> None:
-    """One message an object, over the last day and a half; written without the lander's syncs, which take hours."""
+    """One message an object, over the last day and a half; written without the lander's syncs."""
     home.mkdir(parents=True)
     (home / "secret").write_bytes(SECRET)
     for number in range(objects):
