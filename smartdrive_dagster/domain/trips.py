@@ -35,7 +35,7 @@ _S_US: Final = 1_000_000
 _DAY_US: Final = 86_400 * _S_US
 _INTERVAL_US: Final = round(MAX_INTERVAL_S * _S_US)
 _UM_PER_KMH_US: Final = 1 / 3.6
-# Polars rounds the last bits of a quotient otherwise where a whole column divides by the same: a trip's rates would
+# Polars rounds the last bit of a quotient otherwise where all rows divide by the same: a trip's rates would
 # depend on the trips that were computed with it.
 _DIGITS: Final = 9
 _DRIVING_PHASES: Final = ("cranking", "running")
