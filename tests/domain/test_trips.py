@@ -268,6 +268,24 @@ def test_vehicles_do_not_share_trips():
     assert trips_of(samples)["vehicle_id"].to_list() == ["a", "a", "b"]
 
 
+def test_a_trip_s_rates_are_the_same_to_the_last_bit_whatever_is_computed_with_it():
+    """Polars divides by a column of equal values by multiplying with the reciprocal, which rounds otherwise."""
+    samples = [
+        sample(day * DAY_S + NOON_S + 5 * n, rpm=900, speed=31 + 4 * car + 3 * day + n % 5, vehicle=str(car))
+        for day in range(3)
+        for car in range(3)
+        for n in range(120)
+    ]
+
+    def rates(days: Days, cars: int) -> list[tuple[Any, ...]]:
+        chosen = telemetry([row for row in samples if int(row["vehicle_id"]) < cars])
+        trips = segment_trips(chosen, days=days, gap_s=300).collect(engine="streaming")
+        return trips.filter(pl.col("vehicle_id") == "0").select("mean_speed_kmh", "speed_coverage_pct").rows()
+
+    one_by_one = [row for n in range(3) for row in rates(Days(*[DAY + timedelta(n)] * 2), 3)]
+    assert [rates(EVER, cars) for cars in (1, 2, 3)] == [one_by_one] * 3
+
+
 def test_a_trip_of_a_single_sample_has_no_duration_and_no_rates():
     trip = only(trips_of([sample(0, speed=50, rpm=2000)]))
     assert (trip["duration_s"], trip["samples"], trip["max_speed_kmh"], trip["idle_s"]) == (0, 1, 50, 0)

@@ -1,4 +1,4 @@
-"""The campaign `deliveries`: copies, in any order, on any day and with clocks askew, neither add nor lose."""
+"""The campaign `deliveries`: copies in any order, on any day, with clocks askew, add nothing and lose nothing."""
 
 from __future__ import annotations
 
