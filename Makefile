@@ -10,6 +10,7 @@ export DAGSTER_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check ui notebook bench bench-edge eval faults faults-edge safety docs lock clean
+.PHONY: help demo test check ui notebook bench eval-driving bench-edge faults faults-edge safety docs lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +46,9 @@ notebook: $(STAMP) ## open the trips notebook (marimo)
 
 bench: $(STAMP) ## measure ingestion against a plain reader of the same objects
 	$(BIN)/python benchmarks/ingestion.py
+
+eval-driving: $(STAMP) ## judge driving events on simulated drives, and beside a recorder's own on real ones (a minute)
+	$(BIN)/python benchmarks/driving_eval.py $(if $(QUICK),--quick)
 
 bench-edge: $(STAMP) ## measure the collector: crank capture, and what it takes of the machine (half an hour)
 	$(BIN)/python edge/benchmarks/crank_capture.py

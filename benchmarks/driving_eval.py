@@ -53,7 +53,7 @@ EPILOG = """examples:
 
 @dataclass(frozen=True, slots=True)
 class Manoeuvre:
-    """A change of speed in a simulated drive: when it begins (s), for how long, how strong (g, braking below 0)."""
+    """A change of speed in a simulated drive: its begin and length in s, its strength in g (braking below 0)."""
 
     at_s: float
     lasts_s: float
@@ -83,12 +83,12 @@ class Score:
     @property
     def precision(self) -> str:
         """Share of what was found that is true."""
-        return f"{100 * self.right / self.found:.1f} %" if self.found else "–"
+        return f"{100 * self.right / self.found:.1f} %" if self.found else "-"
 
     @property
     def recall(self) -> str:
         """Share of what is true that was found."""
-        return f"{100 * self.seen / self.true:.1f} %" if self.true else "–"
+        return f"{100 * self.seen / self.true:.1f} %" if self.true else "-"
 
 
 def simulated_drive(rng: random.Random, strengths: Sequence[float]) -> list[Manoeuvre]:
@@ -257,7 +257,7 @@ def tables(
             str(score.found),
             score.precision,
             score.recall,
-            f"{calm[rate]:.2f}" if rate in calm else "–",
+            f"{calm[rate]:.2f}" if rate in calm else "-",
         ]
         for rate, score in scores.items()
     ]
