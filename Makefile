@@ -9,7 +9,7 @@ export DAGSTER_HOME := $(STATE)/dagster
 export DAGSTER_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check ui notebook bench bench-edge faults faults-edge safety docs lock clean
+.PHONY: help demo test check ui notebook bench bench-edge eval faults faults-edge safety docs lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ bench-edge: $(STAMP) ## measure the collector: crank capture, and what it takes 
 
 faults: $(STAMP) ## kill, starve and race the lake; count what is lost and doubled (an hour; QUICK=1: minutes)
 	$(BIN)/python -m tests.faults.lake_faults $(if $(QUICK),--quick)
+
+eval: $(STAMP) ## judge 10,000 simulated starts of known batteries: error of health, false alarms, misses (minutes)
+	$(BIN)/python -m benchmarks.battery_eval $(if $(QUICK),--quick)
 
 faults-edge: $(STAMP) ## kill collector, broker and lander, unplug, fill the disk; count what is lost (half an hour)
 	$(BIN)/python -m tests.faults.edge_faults $(if $(QUICK),--quick)

@@ -1,9 +1,7 @@
 """The `smartdrive` command. Each command reads the settings once and hands values on."""
 
-import json
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -11,8 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from smartdrive_dagster.commands import backfill as backfill_command
+from smartdrive_dagster.commands import codes as code_commands
+from smartdrive_dagster.commands import explain as explain_command
+from smartdrive_dagster.commands import rebuild as rebuild_command
+from smartdrive_dagster.commands.bars import progress as _progress
 from smartdrive_dagster.settings import SecretMissingError, Settings
 from smartdrive_dagster.up import command as up_command
+from smartdrive_dagster.watch import command as watch_command
 
 if TYPE_CHECKING:
     from smartdrive_dagster.lake.lakehouse import Lakehouse
@@ -213,11 +217,18 @@ def import_(
 @app.command(
     epilog="Examples:\n\n  smartdrive sql 'select * from gold.trips order by started_at limit 5'\n\n"
     "  smartdrive sql 'from marts.vehicle_daily' --format csv > daily.csv\n\n"
-    "  smartdrive sql 'describe gold.trips'"
+    "  smartdrive sql 'describe gold.trips'\n\n"
+    "  smartdrive sql 'select count(*) from gold.trips' --as-of 2026-11-20T12:00Z"
 )
 def sql(
     query: Annotated[str, typer.Argument(help="One SELECT over bronze.*, silver.*, gold.* and marts.*")],
     form: Annotated[str, typer.Option("--format", help="table, csv, json or parquet")] = "table",
+    as_of: Annotated[
+        str | None,
+        typer.Option(
+            help="The tables as they were: at an instant (ISO 8601), or when gold.trips@12 was committed"
+        ),
+    ] = None,
 ) -> None:
     """Ask the lake with DuckDB, read-only. Times are shown in SMARTDRIVE_TIME_ZONE."""
     from smartdrive_dagster.lake.lakehouse import Lakehouse
@@ -226,34 +237,17 @@ def sql(
     if form not in FORMATS:
         raise typer.BadParameter(f"{form!r} is not one of {', '.join(FORMATS)}", param_hint="--format")
     settings = Settings()
-    frame = ask(Lakehouse(settings.lake_url), query, time_zone=settings.time_zone)
+    frame = ask(Lakehouse(settings.lake_url), query, time_zone=settings.time_zone, as_of=as_of)
     write_result(frame, cast("Format", form), sys.stdout.buffer)
 
 
-@app.command(epilog="Examples:\n\n  smartdrive status\n\n  smartdrive status --json | jq .balances")
-def status(
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object")] = False,
-) -> None:
-    """Show rows, files, version and freshness per table, the lag behind landing, and both balances."""
-    from smartdrive_dagster.lake.lakehouse import Lakehouse
-    from smartdrive_dagster.landing.store import LandingStore
-    from smartdrive_dagster.screens import console, show_balances, show_freshness, show_quarantine, show_tables
-    from smartdrive_dagster.status import status as look
-
-    settings = Settings()
-    found = look(Lakehouse(settings.lake_url), LandingStore(settings.landing_url), now=datetime.now(UTC))
-    if as_json:
-        typer.echo(json.dumps(found.as_dict(), default=lambda moment: moment.isoformat(), indent=2))
-        return
-    out = console()
-    out.print(show_tables(found))
-    out.print(show_balances(found.balances))
-    if found.quarantine_reasons:
-        out.print(show_quarantine(found.quarantine_reasons))
-    out.print(show_freshness(found))
-
-
+app.command(epilog=watch_command.EPILOG)(watch_command.status)
 app.command(epilog=up_command.EPILOG)(up_command.up)
+app.command(epilog=backfill_command.EPILOG)(backfill_command.backfill)
+app.command(epilog=explain_command.EPILOG)(explain_command.explain)
+app.command(epilog=rebuild_command.EPILOG)(rebuild_command.rebuild)
+app.command(epilog=code_commands.DTC_EPILOG)(code_commands.dtc)
+app.command(name="import-dtc", epilog=code_commands.IMPORT_EPILOG)(code_commands.import_dtc)
 
 
 def main() -> None:
@@ -275,6 +269,8 @@ def main() -> None:
 
 # Errors whose text tells a user what to do. By name: importing their modules would slow down every --help.
 _TOLD = {
+    "BackfillError",
+    "CodeFileError",
     "CredentialsMissingError",
     "DemoOptionsError",
     "FormatError",
@@ -287,10 +283,13 @@ _TOLD = {
     "NoCredentialsError",
     "OptionError",
     "PreflightError",
+    "RebuildError",
     "RoadError",
+    "RowNotFoundError",
     "ProcessingError",
     "QueryError",
     "SchemaChangeError",
+    "ShadowError",
     "StateError",
 }
 
@@ -302,17 +301,6 @@ def _advance(bars: Any, task: Any, done: int) -> None:
 def _fail(text: str) -> None:
     typer.secho(f"smartdrive: {text}", err=True, fg=typer.colors.RED)
     raise SystemExit(1)
-
-
-@contextmanager
-def _progress() -> Iterator[Any]:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    from smartdrive_dagster.screens import console
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console(error=True)) as bars:
-        yield bars
 
 
 def _vehicles_of(lakehouse: "Lakehouse", devices: Sequence[str]) -> dict[str, str]:

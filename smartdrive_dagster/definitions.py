@@ -6,7 +6,14 @@ import dagster as dg
 
 from smartdrive_dagster.defs.gold import gold_assets
 from smartdrive_dagster.defs.ingest import LANDING, bronze_and_silver
-from smartdrive_dagster.defs.jobs import GOLD_JOB, INGEST_JOB, MAINTENANCE_JOB, NIGHTLY_CHECKS_JOB, TABLE_CHECKS
+from smartdrive_dagster.defs.jobs import (
+    GOLD_JOB,
+    INGEST_JOB,
+    MAINTENANCE_JOB,
+    NIGHTLY_CHECKS_JOB,
+    PRUNING_JOB,
+    TABLE_CHECKS,
+)
 from smartdrive_dagster.defs.resources import LakeResource
 from smartdrive_dagster.defs.triggers import (
     daily_sweep,
@@ -15,6 +22,7 @@ from smartdrive_dagster.defs.triggers import (
     nightly_checks,
     nightly_gold,
     nightly_maintenance,
+    nightly_pruning,
 )
 from smartdrive_dagster.settings import Settings
 
@@ -24,9 +32,9 @@ def definitions(settings: Settings) -> dg.Definitions:
     return dg.Definitions(
         assets=[LANDING, bronze_and_silver, *gold_assets()],
         asset_checks=TABLE_CHECKS,
-        jobs=[INGEST_JOB, GOLD_JOB, NIGHTLY_CHECKS_JOB, MAINTENANCE_JOB],
+        jobs=[INGEST_JOB, GOLD_JOB, NIGHTLY_CHECKS_JOB, MAINTENANCE_JOB, PRUNING_JOB],
         sensors=[landing_sensor, gold_sensor],
-        schedules=[daily_sweep, nightly_gold, nightly_checks, nightly_maintenance],
+        schedules=[daily_sweep, nightly_gold, nightly_checks, nightly_maintenance, nightly_pruning],
         resources={"lake": LakeResource.of(settings)},
         executor=dg.in_process_executor,
     )

@@ -74,6 +74,7 @@ def show_freshness(status: Status) -> RenderableType:
         lines.append(f"quarantine share     {status.quarantine_share:.2%} of lines")
     if status.strays:
         lines.append(f"strays               {status.strays} keys that are no landing objects; nothing reads them")
+    lines += [f"cannot be listed     {folder}" for folder in status.unreadable_folders]
     return Panel("\n".join(lines), title="Freshness", title_align="left", expand=False)
 
 

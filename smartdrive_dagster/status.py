@@ -7,8 +7,7 @@ from datetime import date, datetime
 
 import polars as pl
 
-from smartdrive_dagster.defs.partitions import FIRST_DAY
-from smartdrive_dagster.defs.work import pending_days, stale_gold_days
+from smartdrive_dagster.defs.work import stale_gold_days, waiting_objects
 from smartdrive_dagster.lake.audit import Balances, balances
 from smartdrive_dagster.lake.lakehouse import Lakehouse, Snapshot
 from smartdrive_dagster.lake.models import load_models
@@ -44,6 +43,7 @@ class Status:
         tables: one entry a table.
         landing_objects: objects that lie in the landing zone.
         strays: keys below the landing root that are no landing objects; nothing reads them.
+        unreadable_folders: folders below the landing root that cannot be listed, with the reason.
         unread_objects: landing objects that Bronze lacks.
         lag_s: seconds from the newest receipt in Bronze to the moment; None for an empty lake.
         pending_days: arrival days with work left.
@@ -57,6 +57,7 @@ class Status:
     tables: list[TableStatus]
     landing_objects: int
     strays: int
+    unreadable_folders: list[str]
     unread_objects: int
     lag_s: float | None
     pending_days: list[date]
@@ -80,14 +81,16 @@ def status(lakehouse: Lakehouse, store: LandingStore, *, now: datetime) -> Statu
     bad = held.verdicts.get("quarantined", 0) + held.verdicts.get("conflict", 0)
     reasons = lakehouse.scan(silver.QUARANTINE).group_by("reason").agg(pl.len()).sort("reason").collect()
     today = now.date()
+    waiting = waiting_objects(lakehouse, listing.objects)
     return Status(
         at=now,
         tables=[_table(lakehouse.open(table), table) for table in (*ALL, *marts)],
         landing_objects=len(listing.objects),
         strays=len(listing.strays),
-        unread_objects=max(0, len(listing.objects) - held.objects),
+        unread_objects=int(waiting.get_column("is_unread").sum()),
+        unreadable_folders=list(listing.unreadable),
         lag_s=(now - newest).total_seconds() if newest is not None else None,
-        pending_days=pending_days(lakehouse, store, since=date.fromisoformat(FIRST_DAY), until=today),
+        pending_days=sorted({day for day in waiting.get_column("landing_date") if day <= today}),
         stale_days=stale_gold_days(lakehouse, until=today, floor=0),
         quarantine_share=bad / judged if judged else None,
         quarantine_reasons=dict(reasons.iter_rows()),

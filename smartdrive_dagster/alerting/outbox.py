@@ -81,6 +81,11 @@ class Outbox:
                     self._record(group, channel.name, "sent", now)
         return done
 
+    def due(self, notices: Sequence[Notice], channels: Iterable[Channel], *, now: datetime) -> int:
+        """How many notifications `deliver` would send now."""
+        snapshot = self.lakehouse.open(NOTIFICATIONS)
+        return sum(len(_due(snapshot, notices, channel.name, now)) for channel in channels)
+
     def suppress(self, episodes: Collection[str], *, now: datetime) -> int:
         """Never tell these episodes, if they have not been told yet: a backfill or a rebuild brought them up.
 
@@ -122,23 +127,16 @@ class Outbox:
 
     def _claim(self, notices: Sequence[Notice], channel: str, now: datetime) -> list[tuple[Notice, int]]:
         """Take what is due on a channel; each with the number of its attempt."""
-        news = {notice.episode_id: notice for notice in notices if now - NEWS <= notice.opened_at <= now + NEWS}
         taken: list[tuple[Notice, int]] = []
 
         def rows(snapshot: Snapshot) -> pl.DataFrame:
             nonlocal taken
-            held = snapshot.rows().filter(pl.col("episode_id").is_in(list(news))).collect()
-            steps = held.filter(pl.col("channel").is_in([channel, _EVERY_CHANNEL]))
-            by_episode: dict[str, list[tuple[int, str, datetime]]] = {}
-            for episode, attempt, state, at in steps.select("episode_id", "attempt", "state", "at").iter_rows():
-                by_episode.setdefault(episode, []).append((attempt, state, at))
-            due = ((notice, next_attempt(by_episode.get(notice.episode_id, []), now)) for notice in news.values())
-            taken = [(notice, attempt) for notice, attempt in due if attempt is not None]
+            taken = _due(snapshot, notices, channel, now)
             return _frame(
                 [(notice.episode_id, channel, n, "claimed", now, now.date(), None) for notice, n in taken]
             )
 
-        if news:
+        if notices:
             self.lakehouse.append_once(NOTIFICATIONS, rows)
         return taken
 
@@ -157,6 +155,18 @@ class Outbox:
             NOTIFICATIONS,
             lambda snapshot: rows.join(snapshot.rows().collect(), on=list(NOTIFICATIONS.key), how="anti"),
         )
+
+
+def _due(snapshot: Snapshot, notices: Sequence[Notice], channel: str, now: datetime) -> list[tuple[Notice, int]]:
+    """News that is due on a channel; each with the number of its attempt."""
+    news = {notice.episode_id: notice for notice in notices if now - NEWS <= notice.opened_at <= now + NEWS}
+    of_news = pl.col("episode_id").is_in(list(news)) & pl.col("channel").is_in([channel, _EVERY_CHANNEL])
+    by_episode: dict[str, list[tuple[int, str, datetime]]] = {}
+    held = snapshot.rows().filter(of_news).select("episode_id", "attempt", "state", "at").collect()
+    for episode, attempt, state, at in held.iter_rows():
+        by_episode.setdefault(episode, []).append((attempt, state, at))
+    due = ((notice, next_attempt(by_episode.get(notice.episode_id, []), now)) for notice in news.values())
+    return [(notice, attempt) for notice, attempt in due if attempt is not None]
 
 
 def next_attempt(steps: Sequence[tuple[int, str, datetime]], now: datetime) -> int | None:

@@ -22,9 +22,10 @@ from smartdrive_dagster.defs.specs import (
 from smartdrive_dagster.tables import Table, bronze, silver
 
 if TYPE_CHECKING:
-    from smartdrive_dagster.defs.ingestion import Progress
+    from smartdrive_dagster.defs.ingestion import Ingestion, Progress
 
 POOL: Final = "ingest"
+UNREADABLE_TAG: Final = "smartdrive/unreadable"  # on a run: how many objects it had to leave
 LANDING: Final = dg.AssetSpec(
     dg.AssetKey(["landing", "objects"]),
     description="Immutable objects of messages, as the lander or an importer wrote them.",
@@ -33,6 +34,7 @@ LANDING: Final = dg.AssetSpec(
     owners=["team:smartdrive"],
     partitions_def=ARRIVAL_DAYS,
 )
+_LOOK_EVERY: Final = 64  # steps between looks at how fragmented the tables are
 _CODE_VERSION: Final = "1"
 _BRONZE: Final = (bronze.MESSAGES, bronze.OBJECTS)
 _SILVER: Final = (silver.TELEMETRY, silver.EVENTS, silver.DTC_READINGS, silver.QUARANTINE, silver.MESSAGES)
@@ -114,7 +116,8 @@ def bronze_and_silver(
     except BatchRejectedError as error:
         yield batch_failed(error)
         raise dg.Failure(str(error), allow_retries=False) from error
-    if progress.unreadable:
+    if progress.unreadable or progress.unlisted:
+        context.instance.add_run_tags(context.run_id, {UNREADABLE_TAG: str(len(progress.unreadable))})
         raise dg.Failure(_unreadable(progress), allow_retries=False)
     lakehouse = lake.lakehouse()
     for table in TABLES:
@@ -132,10 +135,11 @@ def bronze_and_silver(
 
 
 def _unreadable(progress: "Progress") -> str:
-    key, reason = next(iter(progress.unreadable.items()))
+    folders = [f"folder {name}" for name in sorted(progress.unlisted)]
+    objects = [f"{name}: {reason}" for name, reason in progress.unreadable.items()]
     return (
-        f"{len(progress.unreadable)} landing objects cannot be read, the first is {key}: {reason}. "
-        "All others were taken in; the next run tries these again."
+        f"{len(objects)} landing objects and {len(folders)} folders cannot be read, the first is "
+        f"{[*folders, *objects][0]}. All others were taken in; the next run tries these again."
     )
 
 
@@ -155,25 +159,52 @@ def _loop(
 ) -> None:
     ingestion = lake.ingestion()
     started = last_work = last_report = time.monotonic()
+    worked, taken = False, 0
+    steps = _steps(ingestion, days, progress)
     while True:
-        worked = sum(ingestion.advance(day, progress) for day in days) > 0
+        took_in = next(steps, None)  # None: the pass is over, and what has landed meanwhile is for the next one
+        if took_in:
+            worked = True
+            if taken % _LOOK_EVERY == 0:
+                _merge(context, lake)
+            taken += 1
         now = time.monotonic()
-        last_work = now if worked else last_work
+        last_work = now if took_in else last_work
         if now - last_report >= config.report_s:
             last_report = now
             _report(context, progress)
+        is_idle = took_in is None and not worked
         state = LoopState(
             now=now,
             started=started,
             last_work=last_work,
-            is_over=not worked and days[-1] < datetime.now(UTC).date(),
+            is_over=is_idle and days[-1] < datetime.now(UTC).date(),
             is_awaited=config.makes_way and _is_awaited(context),
         )
         if reason := reason_to_stop(state, config):
             context.log.info(f"ends: {reason}; {progress.objects} objects, {progress.lines} lines judged")
             return
-        if not worked:
+        if is_idle:
             time.sleep(config.poll_s)
+        if took_in is None:
+            worked = False
+            steps = _steps(ingestion, days, progress)
+
+
+def _steps(ingestion: "Ingestion", days: list[date], progress: "Progress") -> Iterator[bool]:
+    for day in days:
+        yield from ingestion.steps(day, progress)
+
+
+def _merge(context: dg.AssetExecutionContext, lake: LakeResource) -> None:
+    """Merge small files where there are many, since every step reads its day's. It may fail: no row changes."""
+    from smartdrive_dagster.lake.maintenance import MaintenanceError, merge_where_fragmented
+
+    try:
+        if done := merge_where_fragmented(lake.lakehouse(), TABLES):
+            context.log.info(f"small files merged: {done}")
+    except MaintenanceError as error:
+        context.log.warning(f"small files stay as they are for now: {error}")
 
 
 def _report(context: dg.AssetExecutionContext, progress: "Progress") -> None:

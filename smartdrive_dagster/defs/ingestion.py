@@ -14,6 +14,7 @@ from typing import Final, TypeVar
 
 import polars as pl
 
+from smartdrive_dagster.defs.landed import BronzeObject, Lines, ObjectRows, batches, portions, spans
 from smartdrive_dagster.domain.claims import (
     CLAIM_COLUMNS,
     OURS,
@@ -24,9 +25,8 @@ from smartdrive_dagster.domain.claims import (
     settle,
 )
 from smartdrive_dagster.domain.decoding import Decoded, decode_slices, keyed_pseudonym
-from smartdrive_dagster.lake.frames import polars_schema
 from smartdrive_dagster.lake.lakehouse import Lakehouse, Snapshot
-from smartdrive_dagster.landing.reader import Line, read_lines
+from smartdrive_dagster.landing.reader import read_object
 from smartdrive_dagster.landing.store import LandingObject, LandingStore, UnreadableError
 from smartdrive_dagster.tables import Table, bronze, silver
 
@@ -36,40 +36,6 @@ SLICE_BYTES: Final = 16 * 1024 * 1024
 SLICE_SAMPLES: Final = 100_000
 _LINE: Final = ("object_key", "line_no")
 _T = TypeVar("_T")
-_ALL_LINES: Final = 2**62
-_MESSAGES = polars_schema(bronze.MESSAGES)
-_OBJECTS = polars_schema(bronze.OBJECTS)
-
-
-@dataclass(frozen=True, slots=True)
-class BronzeObject:
-    """A landing object that Bronze holds."""
-
-    key: str
-    landing_date: date
-    lines: int
-    payload_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class Lines:
-    """Lines of one landing object: what a write replaces. The Delta log holds its text; it names no vehicle."""
-
-    key: str
-    first: int = 0
-    last: int = _ALL_LINES
-
-    @property
-    def predicate(self) -> str:
-        """The lines in SQL."""
-        if self.last == _ALL_LINES:
-            return f"object_key = {self.key!r}"
-        return f"(object_key = {self.key!r} AND line_no BETWEEN {self.first} AND {self.last})"
-
-    @property
-    def expression(self) -> pl.Expr:
-        """The lines in Polars."""
-        return (pl.col("object_key") == self.key) & pl.col("line_no").is_between(self.first, self.last)
 
 
 @dataclass
@@ -84,6 +50,7 @@ class Progress:
         versions: newest Delta version by table.
         missing: listed objects that were gone when they were to be read.
         unreadable: keys of objects that could not be read, with the reason; they are left for another run.
+        unlisted: folders that could not be listed, with the reason.
     """
 
     objects: int = 0
@@ -93,6 +60,22 @@ class Progress:
     versions: dict[str, int] = field(default_factory=dict)
     missing: int = 0
     unreadable: dict[str, str] = field(default_factory=dict)
+    unlisted: set[str] = field(default_factory=set)
+
+
+class _BronzePart:
+    """Rows of bronze.messages that are committed together, and the objects that these complete."""
+
+    def __init__(self) -> None:
+        self.lines: list[Lines] = []
+        self.frames: list[pl.DataFrame] = []
+        self.objects: list[pl.DataFrame] = []
+        self.size_bytes = 0
+
+    def add(self, lines: Lines, frame: pl.DataFrame) -> None:
+        self.lines.append(lines)
+        self.frames.append(frame)
+        self.size_bytes += int(frame.estimated_size())
 
 
 @dataclass(frozen=True)
@@ -110,86 +93,98 @@ class Ingestion:
     secret: bytes = field(repr=False)
 
     def advance(self, day: date, progress: Progress) -> bool:
-        """Do one micro-batch of an arrival day; False where nothing was left to do."""
-        for batch in self.unread(day, progress.unreadable):
+        """Do one micro-batch of an arrival day; False where nothing was left to do, or could be done."""
+        return any(self.steps(day, progress))
+
+    def steps(self, day: date, progress: Progress) -> Iterator[bool]:
+        """Do what is left of an arrival day, and tell after each micro-batch whether it took anything in.
+
+        One listing and one look at each table serve all of them: what lands meanwhile is for another call.
+        """
+        for batch in self.unread(day, progress):
+            before = progress.objects
             self.to_bronze(batch, progress)
-            break
-        else:
-            for judged in self.unjudged(day):
-                self.to_silver(judged, progress)
-                return True
-            return False
-        return True
+            yield progress.objects > before
+        for objects, lines in self.unjudged(day):
+            self.to_silver(objects, progress, lines=lines)
+            yield True
 
     def redo(self, day: date, progress: Progress) -> None:
         """Compute an arrival day anew from landing, or from Bronze where landing's retention has ended.
 
         Each batch replaces its own objects' rows in one commit a table, in order of arrival.
         """
-        listed = self.store.list(on=day).objects
+        listed = self._list(day, progress)
         for batch in _batches(listed, lambda entry: entry.size_bytes):
             self.to_bronze(batch, progress, replace=True)
-        objects = self._bronze_objects(day)
-        for judged in _batches([entry for entry in objects if entry.lines], lambda entry: entry.payload_bytes):
-            self.to_silver(judged, progress, replace=True)
+        held = [BronzeObject(*row) for row in self._bronze_objects(day).filter(pl.col("lines") > 0).iter_rows()]
+        for objects, lines in self._work(held, redo=True):
+            self.to_silver(objects, progress, lines=lines, replace=True)
 
-    def unread(self, day: date, without: Collection[str] = ()) -> Iterator[list[LandingObject]]:
-        """Batches of an arrival day's objects that Bronze does not hold yet, leaving out some keys."""
-        listed = self.store.list(on=day).objects
+    def unread(self, day: date, progress: Progress) -> Iterator[list[LandingObject]]:
+        """Batches of an arrival day's objects that Bronze does not hold yet, but for the unreadable ones."""
+        listed = self._list(day, progress)
         if not listed:
             return
-        held = set(
-            self.lakehouse.scan(bronze.OBJECTS)
-            .filter(pl.col("landing_date") == day)
-            .select("object_key")
-            .collect()
-            .get_column("object_key")
-        )
-        held.update(without)
-        yield from _batches([e for e in listed if e.key not in held], lambda entry: entry.size_bytes)
+        held = set(self._bronze_objects(day).get_column("object_key")) | progress.unreadable.keys()
+        left = [entry for entry in listed if entry.key not in held]
+        yield from _batches(left, lambda entry: entry.size_bytes)
 
-    def unjudged(self, day: date) -> Iterator[list[BronzeObject]]:
-        """Batches of an arrival day's objects whose lines the ledger does not hold yet."""
-        objects = [entry for entry in self._bronze_objects(day) if entry.lines]
-        if not objects:
+    def unjudged(self, day: date) -> Iterator[tuple[list[BronzeObject], Lines | None]]:
+        """What of an arrival day the ledger lacks: several whole objects at a time, or some lines of a large one.
+
+        The lines of a large object enter the ledger portion by portion: it is judged when all of them are there.
+        """
+        objects = self._bronze_objects(day).filter(pl.col("lines") > 0)
+        if objects.is_empty():
             return
-        judged = set(
-            self.lakehouse.scan(silver.MESSAGES)
-            .filter(pl.col("landing_date") == day)
-            .select(pl.col("object_key").unique())
-            .collect()
-            .get_column("object_key")
+        ledger = self.lakehouse.scan(silver.MESSAGES).filter(pl.col("landing_date") == day)
+        judged = ledger.group_by("object_key").agg(judged=pl.len()).collect(engine="streaming")
+        left = (
+            objects.join(judged, on="object_key", how="left", maintain_order="left")
+            .filter(pl.col("lines") > pl.col("judged").fill_null(0))
+            .drop("judged")
         )
-        yield from _batches([e for e in objects if e.key not in judged], lambda entry: entry.payload_bytes)
+        yield from self._work([BronzeObject(*row) for row in left.iter_rows()], redo=False)
 
     def to_bronze(self, batch: Sequence[LandingObject], progress: Progress, *, replace: bool = False) -> None:
-        """Take objects into bronze.messages, then (when their lines are there) into bronze.objects."""
-        part: list[tuple[LandingObject, pl.DataFrame]] = []
-        size = 0
+        """Take objects into bronze.messages, then (when all their lines are there) into bronze.objects."""
+        part = _BronzePart()
         for entry in batch:
             try:
-                lines = _lines_frame(entry, read_lines(self.store, entry))
+                rows = ObjectRows(read_object(self.store, entry))
+                for lines, frame in rows.frames():
+                    if part.frames and part.size_bytes + frame.estimated_size() > BATCH_BYTES:
+                        self._commit_bronze(part, progress, replace)
+                        part = _BronzePart()
+                    part.add(lines, frame)
+                part.objects.append(rows.row())
             except FileNotFoundError:
                 progress.missing += 1
-                continue
             except UnreadableError as error:
                 progress.unreadable[entry.key] = str(error)
-                continue
-            if part and size + lines.estimated_size() > BATCH_BYTES:
-                self._commit_bronze(part, progress, replace)
-                part, size = [], 0
-            part.append((entry, lines))
-            size += int(lines.estimated_size())
-        if part:
-            self._commit_bronze(part, progress, replace)
+        self._commit_bronze(part, progress, replace)
 
-    def to_silver(self, batch: Sequence[BronzeObject], progress: Progress, *, replace: bool = False) -> None:
-        """Judge objects' lines: accepted rows, then the quarantine, then the ledger."""
+    def to_silver(
+        self,
+        batch: Sequence[BronzeObject],
+        progress: Progress,
+        *,
+        lines: Lines | None = None,
+        replace: bool = False,
+    ) -> None:
+        """Judge objects' lines, or some lines of one: accepted rows, then the quarantine, then the ledger."""
         keys = [entry.key for entry in batch]
         days = sorted({entry.landing_date for entry in batch})
+        digests = pl.DataFrame(
+            [(entry.key, entry.object_digest) for entry in batch],
+            schema={"object_key": pl.String(), "object_digest": pl.String()},
+            orient="row",
+        )
+        chosen = pl.col("object_key").is_in(keys) if lines is None else lines.expression
         rows = (
             self.lakehouse.scan(bronze.MESSAGES)
-            .filter(pl.col("landing_date").is_in(days), pl.col("object_key").is_in(keys))
+            .filter(pl.col("landing_date").is_in(days), _between_keys(digests), chosen)
             .collect()
         )
         if replace:  # each slice replaces its own lines, so that a kill between two slices loses none
@@ -201,47 +196,75 @@ class Ingestion:
             rows, keyed_pseudonym(self.secret), max_samples=SLICE_SAMPLES, max_bytes=SLICE_BYTES
         )
         ledger = [
-            self._commit_slice(decoded, progress, _spans(decoded) if replace else None) for decoded in slices
+            self._commit_slice(decoded, digests, progress, spans(decoded.lines, rows, lines) if replace else None)
+            for decoded in slices
         ]
-        self._commit_ledger(pl.concat(ledger), days, progress, [Lines(key) for key in keys] if replace else None)
+        replacing = ([Lines(key) for key in keys] if lines is None else [lines]) if replace else None
+        self._commit_ledger(pl.concat(ledger), days, progress, replacing)
 
-    def _bronze_objects(self, day: date) -> list[BronzeObject]:
-        held = (
+    def _list(self, day: date, progress: Progress) -> Sequence[LandingObject]:
+        listing = self.store.list(on=day)
+        progress.unlisted.update(listing.unreadable)
+        return listing.objects
+
+    def _work(
+        self, objects: Sequence[BronzeObject], *, redo: bool
+    ) -> Iterator[tuple[list[BronzeObject], Lines | None]]:
+        for batch in _batches(objects, lambda entry: entry.weight):
+            if len(batch) > 1 or batch[0].weight <= BATCH_BYTES:
+                yield batch, None
+            else:
+                yield from (([*batch], lines) for lines in self._portions(batch[0], redo=redo))
+
+    def _portions(self, entry: BronzeObject, *, redo: bool) -> list[Lines]:
+        """A large object's lines in runs that fit into memory: all of them, or those that the ledger lacks."""
+        its = (pl.col("landing_date") == entry.landing_date) & Lines(entry.key).expression
+        lines = self.lakehouse.scan(bronze.MESSAGES).filter(its)
+        sizes = lines.select("line_no", size=pl.col("payload").bin.size()).collect(engine="streaming")
+        if not redo:
+            judged = self.lakehouse.scan(silver.MESSAGES).filter(its).select("line_no").collect()
+            sizes = sizes.join(judged, on="line_no", how="anti")
+        return portions(entry.key, sizes.sort("line_no"), SLICE_BYTES, gapless=redo)
+
+    def _bronze_objects(self, day: date) -> pl.DataFrame:
+        """An arrival day's objects in order of arrival, with the columns of `BronzeObject`."""
+        return (
             self.lakehouse.scan(bronze.OBJECTS)
             .filter(pl.col("landing_date") == day)
             .sort("first_received_at", "object_key", nulls_last=True)
-            .select("object_key", "landing_date", "lines", "payload_bytes")
+            .select("object_key", "landing_date", "lines", "payload_bytes", "object_digest")
             .collect()
         )
-        return [BronzeObject(*row) for row in held.iter_rows()]
 
-    def _commit_bronze(
-        self, part: Sequence[tuple[LandingObject, pl.DataFrame]], progress: Progress, replace: bool
-    ) -> None:
-        keys = [entry.key for entry, _ in part]
-        messages = pl.concat([lines for _, lines in part])
-        objects = pl.concat([_object_frame(entry, lines) for entry, lines in part])
-        days = sorted({entry.landing_date for entry, _ in part})
-        replacing = [Lines(key) for key in keys] if replace else None
-        for table, rows in ((bronze.MESSAGES, messages), (bronze.OBJECTS, objects)):
-            self._write(table, _missing(rows, table, days, replacing), progress, replacing)
-        progress.objects += len(part)
+    def _commit_bronze(self, part: _BronzePart, progress: Progress, replace: bool) -> None:
+        if part.frames:
+            messages = pl.concat(part.frames)
+            replacing = part.lines if replace else None
+            self._write(bronze.MESSAGES, _missing(messages, bronze.MESSAGES, replacing), progress, replacing)
+        if part.objects:
+            objects = pl.concat(part.objects)
+            replacing = [Lines(key) for key in objects.get_column("object_key")] if replace else None
+            self._write(bronze.OBJECTS, _missing(objects, bronze.OBJECTS, replacing), progress, replacing)
+        progress.objects += len(part.objects)
 
-    def _commit_slice(self, decoded: Decoded, progress: Progress, replacing: list[Lines] | None) -> pl.DataFrame:
+    def _commit_slice(
+        self, decoded: Decoded, digests: pl.DataFrame, progress: Progress, replacing: list[Lines] | None
+    ) -> pl.DataFrame:
         telemetry = self._settle(silver.TELEMETRY, decoded.telemetry, progress, replacing)
         events = self._settle(silver.EVENTS, decoded.events, progress, replacing)
         known = events.filter(pl.col("fate").is_in([WRITE, OURS])).select(_LINE)
         codes = decoded.dtc_readings.join(known, on=_LINE, how="semi")
-        days = sorted(set(codes.get_column("event_date")))
-        self._write(
-            silver.DTC_READINGS, _missing(codes, silver.DTC_READINGS, days, replacing), progress, replacing
-        )
-        channels = decoded.lines.select(*_LINE, "channel")
+        self._write(silver.DTC_READINGS, _missing(codes, silver.DTC_READINGS, replacing), progress, replacing)
+        landed = decoded.lines.select(*_LINE, "channel", "payload_digest")
         settled = pl.concat([_fates(telemetry), _fates(events)])
-        rejected = pl.concat([decoded.rejected, rejected_samples(settled, channels)], how="diagonal")
-        days = sorted(set(decoded.lines.get_column("landing_date")))
-        self._write(silver.QUARANTINE, _missing(rejected, silver.QUARANTINE, days, replacing), progress, replacing)
-        return ledger_rows(decoded.lines, line_counts(settled))
+        rejected = (
+            pl.concat([decoded.rejected, rejected_samples(settled, landed)], how="diagonal")
+            .join(digests, on="object_key", how="left")
+            .with_columns(payload_digest=pl.coalesce("payload_digest", "object_digest"))
+            .drop("object_digest")
+        )
+        self._write(silver.QUARANTINE, _missing(rejected, silver.QUARANTINE, replacing), progress, replacing)
+        return ledger_rows(decoded.lines.drop("payload_digest"), line_counts(settled))
 
     def _settle(
         self, table: Table, batch: pl.DataFrame, progress: Progress, replacing: list[Lines] | None
@@ -269,7 +292,7 @@ class Ingestion:
         self, lines: pl.DataFrame, days: list[date], progress: Progress, replacing: list[Lines] | None
     ) -> None:
         def rows(snapshot: Snapshot) -> pl.DataFrame:
-            held = snapshot.rows().filter(pl.col("landing_date").is_in(days))
+            held = snapshot.rows().filter(pl.col("landing_date").is_in(days), _between_keys(lines))
             batch = pl.lit(snapshot.batch + 1, pl.Int64).alias("batch")
             if replacing is None:
                 known = held.select(_LINE).collect()
@@ -307,20 +330,33 @@ class Ingestion:
         progress.versions[str(table)] = commit.version
 
 
+def _batches(entries: Sequence[_T], size: Callable[[_T], int]) -> Iterator[list[_T]]:
+    return batches(entries, size, max_bytes=BATCH_BYTES, max_objects=BATCH_OBJECTS)
+
+
 def _missing(
-    rows: pl.DataFrame, table: Table, days: Collection[date], replacing: Collection[Lines] | None
+    rows: pl.DataFrame, table: Table, replacing: Collection[Lines] | None
 ) -> Callable[[Snapshot], pl.DataFrame]:
-    """What of `rows` a snapshot does not hold yet, by the table's key, looking at the given partitions only."""
-    column = table.partition_by or ""
+    """What of `rows` a snapshot does not hold yet, by the table's key, looking only where they could be."""
     key = list(table.key)
+    partition = table.partition_by or ""
 
     def absent(snapshot: Snapshot) -> pl.DataFrame:
         if rows.is_empty() or replacing is not None:
             return rows.select(list(table.by_name))
-        held = snapshot.rows().filter(pl.col(column).is_in(list(days))).select(key).collect()
+        near = [pl.col(partition).is_in(rows.get_column(partition).unique().to_list())]
+        if "object_key" in key:
+            near.append(_between_keys(rows))
+        held = snapshot.rows().filter(near).select(key).collect()
         return rows.select(list(table.by_name)).join(held, on=key, how="anti")
 
     return absent
+
+
+def _between_keys(rows: pl.DataFrame) -> pl.Expr:
+    """A range instead of a list: the log knows each file's smallest and largest key, and others are not opened."""
+    keys = rows.get_column("object_key")
+    return pl.col("object_key").is_between(pl.lit(keys.min()), pl.lit(keys.max()))
 
 
 def _fates(settled: pl.DataFrame) -> pl.DataFrame:
@@ -337,63 +373,3 @@ def _with_union_of_touched(lines: pl.DataFrame, before: pl.DataFrame) -> pl.Data
         .with_columns(touched=union.list.unique().list.sort())
         .drop("touched_before")
     )
-
-
-def _spans(decoded: Decoded) -> list[Lines]:
-    """The lines that a slice holds: of each object an unbroken run."""
-    runs = decoded.lines.group_by("object_key", maintain_order=True).agg(
-        pl.col("line_no").min(), pl.col("line_no").max().alias("last")
-    )
-    return [Lines(*run) for run in runs.iter_rows()]
-
-
-def _lines_frame(entry: LandingObject, lines: Sequence[Line]) -> pl.DataFrame:
-    return pl.DataFrame(
-        {
-            "object_key": [entry.key] * len(lines),
-            "line_no": [line.line_no for line in lines],
-            "landing_date": [entry.landing_date] * len(lines),
-            "channel": [entry.channel] * len(lines),
-            "topic": [line.topic for line in lines],
-            "received_at": pl.Series([line.received_at_ms for line in lines], dtype=pl.Int64)
-            .cast(pl.Datetime("ms"))
-            .cast(pl.Datetime("us"))
-            .dt.replace_time_zone("UTC"),
-            "payload": [line.payload for line in lines],
-            "fault": [line.fault for line in lines],
-        },
-        schema_overrides=dict(_MESSAGES),
-    ).cast(_MESSAGES)
-
-
-def _object_frame(entry: LandingObject, lines: pl.DataFrame) -> pl.DataFrame:
-    received = lines.get_column("received_at")
-    return pl.DataFrame(
-        [
-            (
-                entry.key,
-                entry.landing_date,
-                entry.channel,
-                entry.size_bytes,
-                lines.height,
-                lines.get_column("payload").bin.size().fill_null(0).sum(),
-                received.min(),
-                received.max(),
-            )
-        ],
-        schema=_OBJECTS,
-        orient="row",
-    )
-
-
-def _batches(entries: Sequence[_T], size: Callable[[_T], int]) -> Iterator[list[_T]]:
-    part: list[_T] = []
-    total = 0
-    for entry in entries:
-        if part and (len(part) >= BATCH_OBJECTS or total + size(entry) > BATCH_BYTES):
-            yield part
-            part, total = [], 0
-        part.append(entry)
-        total += size(entry)
-    if part:
-        yield part

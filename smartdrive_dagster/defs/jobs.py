@@ -8,6 +8,7 @@ import dagster as dg
 
 from smartdrive_dagster.defs.ingest import bronze_and_silver
 from smartdrive_dagster.defs.maintenance import maintain_lake
+from smartdrive_dagster.defs.pruning import prune_runs
 from smartdrive_dagster.defs.table_checks import table_checks
 
 TABLE_CHECKS: Final = table_checks()
@@ -36,3 +37,5 @@ NIGHTLY_CHECKS_JOB: Final = dg.define_asset_job(
 )
 
 MAINTENANCE_JOB: Final = maintain_lake
+
+PRUNING_JOB: Final = prune_runs

@@ -28,6 +28,8 @@ from smartdrive_dagster.settings import Settings
 from smartdrive_dagster.tables import Days, Table, ranges, silver
 
 CHUNK_DAYS: Final = 31
+FORECAST_DAYS: Final = 16
+"""How far beyond today a row may lie: as far as weather is forecast."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +38,11 @@ class Ledger:
 
     Attributes:
         snapshot: of silver.messages.
+        ceiling: a batch; what later ones touched does not count. None for all batches.
     """
 
     snapshot: Snapshot
+    ceiling: int | None = None
 
     @property
     def batch(self) -> int:
@@ -48,6 +52,8 @@ class Ledger:
     def touched(self, channels: Collection[str], *, floor: int) -> pl.DataFrame:
         """The (event_date, vehicle_id) pairs that batches above a floor touched, with their highest batch."""
         rows = self.snapshot.rows()
+        if self.ceiling is not None:
+            rows = rows.filter(pl.col("batch") <= self.ceiling)
         touched = touched_pairs(rows.filter(pl.col("batch") > floor), channels).collect()
         if not touched.get_column("event_date").has_nulls():
             return touched
@@ -84,6 +90,7 @@ def recompute(
     *,
     redo: bool,
     until: date,
+    before_commit: Callable[[pl.DataFrame], object] = lambda rows: None,
 ) -> Iterator[Commit]:
     """Bring a table up to date for some days, in commits of at most `CHUNK_DAYS` days.
 
@@ -96,12 +103,13 @@ def recompute(
         settings: the owner's thresholds.
         redo: compute all of these days and vehicles, not only what the ledger shows as stale.
         until: the last day that has begun.
+        before_commit: is shown the rows of each commit before it is made.
 
     Raises:
         BatchRejectedError: the rows break the table's spec or a mart's data tests; that batch is not committed.
     """
     if computation.is_history:
-        yield from _recompute_history(lakehouse, computation, days, settings, redo=redo, until=until)
+        yield from _recompute_history(lakehouse, computation, days, settings, redo, until, before_commit)
         return
     reach = reach_days(computation, computations())
     if redo:
@@ -121,6 +129,7 @@ def recompute(
             vehicles = vehicles_touching(touched, {day: fresh[day] for day in due}, reach)
         computed = _computed(lakehouse, computation, ranges(due), vehicles, settings)
         merged = _merged(computation.table, set(due), vehicles, computed)
+        before_commit(computed)
         yield lakehouse.replace_days(computation.table, merged, due, batch=batch)
 
 
@@ -129,9 +138,9 @@ def _recompute_history(
     computation: Computation,
     days: Sequence[date],
     settings: Settings,
-    *,
     redo: bool,
     until: date,
+    before_commit: Callable[[pl.DataFrame], object],
 ) -> Iterator[Commit]:
     """From the earliest touched day on, for the touched vehicles alone."""
     table, reach = computation.table, reach_days(computation, computations())
@@ -144,7 +153,8 @@ def _recompute_history(
     starts = sorted({day - timedelta(reach) for day in touched.get_column("event_date")})
     present = lakehouse.scan(table).select(pl.col(table.partition_by or "").max()).collect().item()
     first = max(min(days), starts[0]) if redo else starts[0]
-    last = max([day for day in (until, starts[-1] + timedelta(2 * reach), present) if day is not None])
+    ahead = (until + timedelta(FORECAST_DAYS), starts[-1] + timedelta(2 * reach), present)
+    last = max(day for day in ahead if day is not None)
     if first > last:
         return
     named = None if redo or not computation.by_vehicle else set(touched.get_column("vehicle_id"))
@@ -152,6 +162,7 @@ def _recompute_history(
     window = Days(first, last)
     computed = _computed(lakehouse, computation, [window], vehicles, settings)
     merged = _merged(table, set(window), vehicles, computed)
+    before_commit(computed)
     yield lakehouse.replace_days(table, merged, window, batch=max(batch, seen), as_history=True)
 
 

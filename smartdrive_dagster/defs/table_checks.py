@@ -48,7 +48,7 @@ def _lines_balance(lakehouse: "Lakehouse") -> Finding:
     from smartdrive_dagster.lake.audit import balances
 
     found = balances(lakehouse).objects_out_of_balance
-    return found, f"{found} judged objects have another number of lines in the ledger than in bronze.objects"
+    return found, f"{found} objects have more lines in the ledger than in bronze.objects"
 
 
 def _samples_balance(lakehouse: "Lakehouse") -> Finding:
@@ -81,7 +81,7 @@ def table_checks() -> list[dg.AssetChecksDefinition]:
         _check(
             "lines_balance",
             silver.MESSAGES,
-            "Of each judged object every line has exactly one verdict.",
+            "No object has more lines in the ledger than in Bronze; one with fewer is not judged yet.",
             _lines_balance,
         ),
         _check(

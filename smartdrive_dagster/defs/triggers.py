@@ -12,7 +12,14 @@ from typing import Final
 import dagster as dg
 
 from smartdrive_dagster.defs.dead_runs import bury_dead_runs
-from smartdrive_dagster.defs.jobs import GOLD_JOB, INGEST_JOB, MAINTENANCE_JOB, NIGHTLY_CHECKS_JOB
+from smartdrive_dagster.defs.ingest import UNREADABLE_TAG
+from smartdrive_dagster.defs.jobs import (
+    GOLD_JOB,
+    INGEST_JOB,
+    MAINTENANCE_JOB,
+    NIGHTLY_CHECKS_JOB,
+    PRUNING_JOB,
+)
 from smartdrive_dagster.defs.partitions import FIRST_DAY
 from smartdrive_dagster.defs.resources import LakeResource
 from smartdrive_dagster.tables import Days, ranges
@@ -38,11 +45,13 @@ class RunHistory:
         is_active: one is queued or running.
         failures: how many failed in a row, newest last.
         last_failure: when the newest of them ended.
+        left: how many landing objects the newest of them had to leave because they could not be read.
     """
 
     is_active: bool = False
     failures: int = 0
     last_failure: datetime | None = None
+    left: int = 0
 
     def allows(self, now: datetime) -> bool:
         """Whether to request a run: none is under way, and the pause after failures is over.
@@ -58,9 +67,24 @@ class RunHistory:
         return now - self.last_failure >= pause
 
 
-def days_to_ingest(pending: Sequence[date], histories: Mapping[date, RunHistory], now: datetime) -> list[date]:
-    """Arrival days for which a run is requested: something is left to do and nobody is at it."""
-    return [day for day in pending if histories.get(day, RunHistory()).allows(now)]
+def days_to_ingest(pending: Mapping[date, int], histories: Mapping[date, RunHistory], now: datetime) -> list[date]:
+    """Arrival days for which a run is requested: something is left to do and nobody is at it.
+
+    An object that cannot be read makes its day's runs fail, and these pause. Others that land on the day meanwhile
+    do not wait for it.
+
+    Args:
+        pending: objects left to do, by arrival day.
+        histories: of the days' runs.
+        now: the time.
+    """
+    due = []
+    for day, objects in sorted(pending.items()):
+        history = histories.get(day, RunHistory())
+        is_new = objects > history.left > 0 and not history.is_active
+        if history.allows(now) or is_new:
+            due.append(day)
+    return due
 
 
 def gold_requests(stale: Sequence[date], history: RunHistory, now: datetime) -> list[Days]:
@@ -153,16 +177,25 @@ nightly_maintenance = dg.ScheduleDefinition(
     description="Compacts, vacuums and checkpoints every table.",
 )
 
+nightly_pruning = dg.ScheduleDefinition(
+    name="nightly_pruning",
+    job=PRUNING_JOB,
+    cron_schedule="55 4 * * *",
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Deletes runs older than two weeks that show nothing that later runs do not.",
+)
+
 
 def _ingest_requests(
     instance: dg.DagsterInstance, lake: LakeResource, *, since: date
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
-    from smartdrive_dagster.defs.work import pending_days
+    from smartdrive_dagster.defs.work import pending_objects
 
     now = datetime.now(UTC)
-    pending = pending_days(lake.lakehouse(), lake.landing(), since=since, until=now.date())
+    pending = pending_objects(lake.lakehouse(), lake.landing(), since=since, until=now.date())
     histories = {
-        day: _history(instance, INGEST_JOB.name, {"dagster/partition": day.isoformat()}) for day in pending
+        day: run_history(instance, INGEST_JOB.name, {"dagster/partition": day.isoformat()}) for day in pending
     }
     days = days_to_ingest(pending, histories, now)
     for day in days:
@@ -178,7 +211,7 @@ def _ingest_requests(
 def _gold_run_requests(
     instance: dg.DagsterInstance, stale: Sequence[date], now: datetime
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
-    requested = gold_requests(stale, _history(instance, GOLD_JOB.name, {}), now)
+    requested = gold_requests(stale, run_history(instance, GOLD_JOB.name, {}), now)
     for days in requested:
         yield dg.RunRequest(tags={_RANGE_START: days.first.isoformat(), _RANGE_END: days.last.isoformat()})
     if not requested:
@@ -189,7 +222,8 @@ def _gold_run_requests(
         )
 
 
-def _history(instance: dg.DagsterInstance, job_name: str, tags: Mapping[str, str]) -> RunHistory:
+def run_history(instance: dg.DagsterInstance, job_name: str, tags: Mapping[str, str]) -> RunHistory:
+    """What the newest runs of a job with some tags say about another one."""
     bury_dead_runs(instance)
     records = instance.get_run_records(dg.RunsFilter(job_name=job_name, tags=dict(tags)), limit=12)
     if any(record.dagster_run.status in _ACTIVE for record in records):
@@ -199,5 +233,11 @@ def _history(instance: dg.DagsterInstance, job_name: str, tags: Mapping[str, str
         if record.dagster_run.status is not dg.DagsterRunStatus.FAILURE:
             break
         failures += 1
-    ended = records[0].end_time if failures else None
-    return RunHistory(failures=failures, last_failure=datetime.fromtimestamp(ended, UTC) if ended else None)
+    if not failures:
+        return RunHistory()
+    ended = records[0].end_time
+    return RunHistory(
+        failures=failures,
+        last_failure=datetime.fromtimestamp(ended, UTC) if ended else None,
+        left=int(records[0].dagster_run.tags.get(UNREADABLE_TAG, 0)),
+    )

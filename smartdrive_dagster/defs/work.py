@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date
 
 import polars as pl
@@ -10,12 +11,17 @@ from smartdrive_dagster.defs.computations import computations
 from smartdrive_dagster.defs.recomputation import Ledger, stale
 from smartdrive_dagster.domain.staleness import touched_pairs
 from smartdrive_dagster.lake.lakehouse import Lakehouse
-from smartdrive_dagster.landing.store import CHANNELS, LandingStore
+from smartdrive_dagster.landing.store import CHANNELS, LandingObject, LandingStore
 from smartdrive_dagster.tables import bronze, silver
 
 
 def pending_days(lakehouse: Lakehouse, store: LandingStore, *, since: date, until: date) -> list[date]:
-    """Arrival days with an object that Bronze lacks, or with lines that the ledger lacks.
+    """Arrival days with work left, as `pending_objects` counts it."""
+    return sorted(pending_objects(lakehouse, store, since=since, until=until))
+
+
+def pending_objects(lakehouse: Lakehouse, store: LandingStore, *, since: date, until: date) -> dict[date, int]:
+    """Per arrival day the objects that Bronze lacks, and those of which the ledger lacks lines.
 
     Args:
         lakehouse: the lake.
@@ -23,18 +29,46 @@ def pending_days(lakehouse: Lakehouse, store: LandingStore, *, since: date, unti
         since: first day to look at.
         until: last day to look at; a later one has not begun.
     """
-    listed = pl.DataFrame(
-        [(entry.key, entry.landing_date) for entry in store.list(since=since).objects],
-        schema={"object_key": pl.String(), "landing_date": pl.Date()},
-        orient="row",
-    ).filter(pl.col("landing_date").is_between(since, until))
+    waiting = waiting_objects(lakehouse, store.list(since=since).objects, since=since, until=until)
+    return dict(waiting.group_by("landing_date").len().iter_rows())
+
+
+def waiting_objects(
+    lakehouse: Lakehouse, listed: Sequence[LandingObject], *, since: date = date.min, until: date = date.max
+) -> pl.DataFrame:
+    """Landing objects that Bronze lacks, and objects in Bronze with lines that the ledger lacks.
+
+    Args:
+        lakehouse: the lake.
+        listed: what the landing zone holds.
+        since: first arrival day to look at.
+        until: last arrival day to look at.
+
+    Returns:
+        object_key, landing_date, landed_at (of an object that landing no longer holds, its latest receipt) and
+        is_unread (Bronze lacks it).
+    """
+    landed = pl.DataFrame(
+        {
+            "object_key": [entry.key for entry in listed],
+            "landing_date": pl.Series([entry.landing_date for entry in listed], dtype=pl.Date()),
+            "landed_at": pl.Series([entry.landed_at for entry in listed], dtype=pl.Datetime("us", "UTC")),
+        },
+        schema_overrides={"object_key": pl.String()},
+    )
     recent = pl.col("landing_date").is_between(since, until)
-    held = lakehouse.scan(bronze.OBJECTS).filter(recent).select("object_key", "landing_date", "lines").collect()
-    judged = lakehouse.scan(silver.MESSAGES).filter(recent).select(pl.col("object_key").unique()).collect()
-    unread = listed.join(held, on="object_key", how="anti")
-    unjudged = held.filter(pl.col("lines") > 0).join(judged, on="object_key", how="anti")
-    days = pl.concat([unread.get_column("landing_date"), unjudged.get_column("landing_date")])
-    return sorted(set(days))
+    columns = ("object_key", "landing_date", "lines", "last_received_at")
+    held = lakehouse.scan(bronze.OBJECTS).filter(recent).select(columns).collect()
+    ledger = lakehouse.scan(silver.MESSAGES).filter(recent)
+    judged = ledger.group_by("object_key").agg(judged=pl.len()).collect(engine="streaming")
+    unread = landed.filter(recent).join(held, on="object_key", how="anti").with_columns(is_unread=True)
+    unjudged = (
+        held.join(judged, on="object_key", how="left")
+        .filter(pl.col("lines") > pl.col("judged").fill_null(0))
+        .join(landed.select("object_key", "landed_at"), on="object_key", how="left")
+        .with_columns(pl.col("landed_at").fill_null(pl.col("last_received_at")), is_unread=False)
+    )
+    return pl.concat([unread, unjudged.select(unread.columns)])
 
 
 def ledger_batch(lakehouse: Lakehouse) -> int:
@@ -49,15 +83,25 @@ def touches_after(lakehouse: Lakehouse, day: date, *, floor: int) -> bool:
 
 
 def stale_gold_days(lakehouse: Lakehouse, *, until: date, floor: int) -> list[date]:
-    """Days on which a Gold table or mart is stale.
+    """Days on which any table of Gold or the marts is stale; see `stale_tables`."""
+    tables = stale_tables(lakehouse, until=until, floor=floor)
+    return sorted({day for days in tables.values() for day in days})
+
+
+def stale_tables(
+    lakehouse: Lakehouse, *, until: date, floor: int, ceiling: int | None = None
+) -> dict[str, list[date]]:
+    """The stale days of each table of Gold and the marts that has some, by its name.
 
     Args:
         lakehouse: the lake.
         until: last day to look at.
         floor: a ledger batch up to which everything is known to be fresh.
+        ceiling: a ledger batch; what later ones touched does not count. None for all batches.
     """
-    ledger = Ledger(lakehouse.open(silver.MESSAGES))
-    days: set[date] = set()
-    for computation in computations().values():
-        days.update(stale(lakehouse, computation, ledger, until=until, floor=floor))
-    return sorted(days)
+    ledger = Ledger(lakehouse.open(silver.MESSAGES), ceiling)
+    found = {
+        str(table): stale(lakehouse, computation, ledger, until=until, floor=floor)
+        for table, computation in computations().items()
+    }
+    return {name: days for name, days in found.items() if days}

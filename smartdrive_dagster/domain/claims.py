@@ -81,7 +81,7 @@ def line_counts(settled: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def rejected_samples(settled: pl.DataFrame, channels: pl.DataFrame) -> pl.DataFrame:
+def rejected_samples(settled: pl.DataFrame, landed: pl.DataFrame) -> pl.DataFrame:
     """silver.quarantine rows of a settled batch.
 
     One row for each sample with a reason of its own; one for a line whose samples are all rejected for the same
@@ -89,7 +89,7 @@ def rejected_samples(settled: pl.DataFrame, channels: pl.DataFrame) -> pl.DataFr
 
     Args:
         settled: what `settle` returned.
-        channels: object_key, line_no and channel.
+        landed: object_key, line_no, and what else a row says of its line: channel and payload_digest.
     """
     bad = settled.filter(pl.col("fate").is_in([REJECTED, CONFLICT])).with_columns(
         reason=pl.when(pl.col("fate") == CONFLICT).then(pl.lit(CONFLICT)).otherwise("reason"),
@@ -121,7 +121,7 @@ def rejected_samples(settled: pl.DataFrame, channels: pl.DataFrame) -> pl.DataFr
                 single.select(columns),
             ]
         )
-        .join(channels, on=_LINE, how="left")
+        .join(landed, on=_LINE, how="left")
         .with_columns(detail=pl.lit(None, pl.String))
         .sort(*_LINE, "sample")
     )

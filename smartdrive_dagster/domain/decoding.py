@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from smartdrive_dagster.domain.identity import vehicle_id
+from smartdrive_dagster.domain.identity import digest, vehicle_id
 from smartdrive_dagster.domain.messages import Event, Rejection, Telemetry, decode_message
 from smartdrive_dagster.tables.signals import COLUMN_OF_SIGNAL, SIGNALS
 
@@ -16,6 +16,7 @@ EARLIEST_MS: Final = 1_199_145_600_000  # 2008-01-01: the first year in which ev
 LARGEST_SKEW_MS: Final = 5 * 60 * 1000
 _SUPPORTED_CHANNELS: Final = ("telemetry", "events")
 _WHOLE_LINE: Final = -1
+VALUES_A_SAMPLE: Final = 10  # without a column of their own; a slice with more of them ends early
 
 _LINE = {
     "object_key": pl.String(),
@@ -23,6 +24,7 @@ _LINE = {
     "landing_date": pl.Date(),
     "received_at": pl.Datetime("us", "UTC"),
 }
+_LANDED = {**_LINE, "channel": pl.String(), "payload_digest": pl.String()}
 _CLAIMED = {**_LINE, "message_id": pl.String(), "content_digest": pl.String(), "vehicle_id": pl.String()}
 _INSTANT = pl.Datetime("us", "UTC")
 
@@ -32,8 +34,9 @@ class Decoded:
     """What a slice of Bronze lines says.
 
     Attributes:
-        lines: one row per Bronze line: object_key, line_no, landing_date, received_at, channel, message_id,
-            content_digest, samples (0 where it could not be decoded).
+        lines: one row per Bronze line: object_key, line_no, landing_date, received_at, channel, payload_digest
+            (null where Bronze holds no payload), message_id, content_digest, samples (0 where it could not be
+            decoded), and its sender: device_id, boot_id, seq.
         telemetry: silver.telemetry's columns and `reason` (null where the sample is acceptable).
         events: silver.events' columns and `sample` (0) and `reason`.
         dtc_readings: silver.dtc_readings' columns.
@@ -68,7 +71,8 @@ def decode_slices(
     """Decode rows of bronze.messages in their order, a slice at a time.
 
     Decoded values take far more room than their JSON, and how much more depends on the message: so a slice is full
-    at a number of samples as well as at a number of payload bytes. It holds one message at least.
+    at a number of samples as well as at a number of payload bytes, and at `VALUES_A_SAMPLE` times that number of
+    values of signals that have no column. It holds one message at least.
     """
     collected = _Collector(pseudonym)
     columns = ("object_key", "line_no", "landing_date", "received_at", "channel", "payload", "fault")
@@ -80,7 +84,7 @@ def decode_slices(
             outcome = Rejection("channel_unsupported", "kept in bronze.messages")
         else:
             outcome = decode_message(payload)
-        collected.add(line, channel, outcome, len(payload or b""))
+        collected.add(line, channel, outcome, payload)
         if collected.reaches(max_samples, max_bytes):
             yield collected.result()
             collected = _Collector(pseudonym)
@@ -101,6 +105,7 @@ class _Collector:
             name: [] for name in ("message", "sample", "t_ms", "extra_signals", *(c.name for c in SIGNALS))
         }
         self._size_bytes = 0
+        self._extra_values = 0
         self._events: list[tuple[Any, ...]] = []
         self._dtcs: list[tuple[Any, ...]] = []
 
@@ -109,31 +114,40 @@ class _Collector:
         return not self._lines
 
     def reaches(self, max_samples: int | None, max_bytes: int | None) -> bool:
-        if max_samples is not None and len(self._samples["sample"]) >= max_samples:
-            return True
+        if max_samples is not None:
+            samples = len(self._samples["sample"])
+            if max(samples, self._extra_values // VALUES_A_SAMPLE) >= max_samples:
+                return True
         return max_bytes is not None and self._size_bytes >= max_bytes
 
     def add(
-        self, line: tuple[Any, ...], channel: str, outcome: Telemetry | Event | Rejection, size_bytes: int
+        self,
+        line: tuple[Any, ...],
+        channel: str,
+        outcome: Telemetry | Event | Rejection,
+        payload: bytes | None,
     ) -> None:
-        self._size_bytes += size_bytes
+        self._size_bytes += len(payload or b"")
+        landed = (*line, channel, None if payload is None else digest(payload))
         match outcome:
             case Rejection():
-                self._lines.append((*line, channel, None, None, 0))
-                self._reject(line, channel, outcome, 0)
+                self._lines.append((*landed, None, None, 0, *_sent(outcome)))
+                self._reject(landed, outcome, 0)
             case Telemetry():
                 samples = len(outcome.t_ms)
-                self._lines.append((*line, channel, outcome.message_id, outcome.content_digest, samples))
+                judged = (outcome.message_id, outcome.content_digest, samples, *_sent(outcome))
+                self._lines.append((*landed, *judged))
                 if outcome.is_synced:
                     self._add_telemetry(line, outcome, samples)
                 else:
-                    self._reject(line, channel, Rejection("clock_unsynced", "$.clock"), samples)
+                    self._reject(landed, Rejection("clock_unsynced", "$.clock"), samples)
             case Event():
-                self._lines.append((*line, channel, outcome.message_id, outcome.content_digest, 1))
+                judged = (outcome.message_id, outcome.content_digest, 1, *_sent(outcome))
+                self._lines.append((*landed, *judged))
                 self._add_event(line, outcome)
 
-    def _reject(self, line: tuple[Any, ...], channel: str, why: Rejection, samples: int) -> None:
-        self._rejected.append((*line, _WHOLE_LINE, channel, why.reason, why.detail, samples))
+    def _reject(self, landed: tuple[Any, ...], why: Rejection, samples: int) -> None:
+        self._rejected.append((*landed, _WHOLE_LINE, why.reason, why.detail, samples))
 
     def _vehicle(self, vin: str) -> str:
         found = self._pseudonyms.get(vin)
@@ -156,6 +170,7 @@ class _Collector:
         for column in SIGNALS:
             columns[column.name].extend(known.get(column.name, missing))
         extra = {n: v for n, v in message.signals.items() if n not in COLUMN_OF_SIGNAL}
+        self._extra_values += len(extra) * samples
         columns["extra_signals"].extend(_row_maps(extra, samples) if extra else missing)
 
     def _add_event(self, line: tuple[Any, ...], event: Event) -> None:
@@ -170,11 +185,13 @@ class _Collector:
             lines=_frame(
                 self._lines,
                 {
-                    **_LINE,
-                    "channel": pl.String(),
+                    **_LANDED,
                     "message_id": pl.String(),
                     "content_digest": pl.String(),
                     "samples": pl.Int64(),
+                    "device_id": pl.String(),
+                    "boot_id": pl.String(),
+                    "seq": pl.Int64(),
                 },
             ),
             telemetry=self._telemetry(),
@@ -207,9 +224,8 @@ class _Collector:
             rejected=_frame(
                 self._rejected,
                 {
-                    **_LINE,
+                    **_LANDED,
                     "sample": pl.Int32(),
-                    "channel": pl.String(),
                     "reason": pl.String(),
                     "detail": pl.String(),
                     "samples": pl.Int64(),
@@ -242,6 +258,11 @@ class _Collector:
 def keyed_pseudonym(secret: bytes) -> Callable[[str], str]:
     """The lake's mapping from VIN to vehicle_id, for `decode_lines`."""
     return lambda vin: vehicle_id(vin, secret)
+
+
+def _sent(outcome: Telemetry | Event | Rejection) -> tuple[str, str, int] | tuple[None, None, None]:
+    sender = outcome.sender
+    return (sender.device_id, sender.boot_id, sender.seq) if sender else (None, None, None)
 
 
 def _row_maps(extra: dict[str, list[float | None]], samples: int) -> list[dict[str, float] | None]:

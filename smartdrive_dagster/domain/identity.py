@@ -32,7 +32,12 @@ def message_id(device_id: str, boot_id: str, seq: int) -> str:
 
 def digest(content: bytes) -> str:
     """128 bits of SHA-256 in lower-case base32: 26 characters."""
-    return _base32(hashlib.sha256(content).digest())
+    return digest_text(hashlib.sha256(content).digest())
+
+
+def digest_text(sha256: bytes) -> str:
+    """`digest` of something whose SHA-256 is known already."""
+    return _base32(sha256)
 
 
 def _base32(raw: bytes) -> str:

@@ -6,8 +6,9 @@ the message is at fault and never quotes a value of it.
 
 from __future__ import annotations
 
+import json
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal, TypeVar
 
@@ -44,11 +45,21 @@ _V0_SIGNALS: Final = {"BATTERY_VOLTAGE": "ELM_VOLTAGE"}
 
 
 @dataclass(frozen=True, slots=True)
+class Sender:
+    """Which message of which boot of which device; a rejected message may tell it too."""
+
+    device_id: str
+    boot_id: str
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
 class Rejection:
     """Why a message is not accepted: a reason code and where the fault lies."""
 
     reason: str
     detail: str
+    sender: Sender | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +69,7 @@ class Telemetry:
     Attributes:
         t_ms: UTC epoch milliseconds of each sample.
         signals: per signal one value a sample; None was not measured.
+        sender: None for telemetry.v0.
     """
 
     vin: str
@@ -68,6 +80,7 @@ class Telemetry:
     is_synced: bool
     t_ms: list[int]
     signals: dict[str, list[float | None]]
+    sender: Sender | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +104,17 @@ class Event:
     type: str
     detail: str
     dtcs: tuple[Dtc, ...]
+    sender: Sender | None = field(default=None, compare=False)
 
 
 class _Head(msgspec.Struct):
     schema: Any = msgspec.UNSET
+
+
+class _Sender(msgspec.Struct):
+    device_id: _Name
+    boot_id: _Name
+    seq: _Seq
 
 
 class _TelemetryV1(msgspec.Struct):
@@ -163,8 +183,10 @@ class _TelemetryV0(msgspec.Struct):
     speed: float | None = None
 
 
+_FIELDS_V1: Final = 1 + len(_TelemetryV1.__struct_fields__)  # and the name of the schema
 _Shape = TypeVar("_Shape", _DtcScan, _Health)
 _HEAD = msgspec.json.Decoder(_Head)
+_SENDER = msgspec.json.Decoder(_Sender)
 _TELEMETRY_V1 = msgspec.json.Decoder(_TelemetryV1)
 _EVENT_V1 = msgspec.json.Decoder(_EventV1)
 _TELEMETRY_V0 = msgspec.json.Decoder(_TelemetryV0)
@@ -184,9 +206,11 @@ def decode_message(payload: bytes) -> Telemetry | Event | Rejection:
     except UnicodeDecodeError as error:
         rejection = Rejection("not_utf8", f"byte {error.start}")
     except msgspec.ValidationError as error:
-        rejection = _validation_rejection(str(error))
-    except msgspec.DecodeError as error:
+        rejection = _validation_rejection(str(error), _sender(payload))
+    except (msgspec.DecodeError, ValueError) as error:
         rejection = Rejection("not_json", str(error))
+    except _FieldTwiceError:
+        rejection = Rejection("schema_violated", "A field stands twice in one object")
     except RecursionError:
         rejection = Rejection("not_json", "nested too deeply")
     return rejection
@@ -195,32 +219,74 @@ def decode_message(payload: bytes) -> Telemetry | Event | Rejection:
 def _by_schema(payload: bytes) -> Telemetry | Event | Rejection:
     match _HEAD.decode(payload).schema:
         case "telemetry.v1":
-            return _telemetry_v1(_TELEMETRY_V1.decode(payload))
+            telemetry = _TELEMETRY_V1.decode(payload)
+            # As many colons as fields: each field stands once, and there is none that we do not know.
+            if payload.count(b":") != _FIELDS_V1 + len(telemetry.signals):
+                _refuse_a_field_twice(payload)
+            return _telemetry_v1(telemetry)
         case "events.v1":
-            return _event_v1(_EVENT_V1.decode(payload))
+            event = _EVENT_V1.decode(payload)
+            _refuse_a_field_twice(payload)
+            return _event_v1(event)
         case msgspec.UNSET:
-            return _telemetry_v0(_TELEMETRY_V0.decode(payload))
+            sample = _TELEMETRY_V0.decode(payload)
+            _refuse_a_field_twice(payload)
+            return _telemetry_v0(sample)
         case _:
             return Rejection("schema_unknown", "known are telemetry.v1, events.v1 and telemetry.v0 (no name)")
 
 
-def _validation_rejection(text: str) -> Rejection:
+class _FieldTwiceError(Exception):
+    pass
+
+
+def _refuse_a_field_twice(payload: bytes) -> None:
+    """Of a field that stands twice readers take the first or the last: whose message it is would depend on them.
+
+    Raises:
+        _FieldTwiceError: an object names a field twice.
+        RecursionError: it is nested too deeply.
+    """
+    json.loads(
+        payload.decode(),
+        object_pairs_hook=_each_once,
+        parse_int=str,  # no value is looked at, however long
+        parse_float=str,
+        strict=False,
+    )
+
+
+def _each_once(fields: list[tuple[str, Any]]) -> None:
+    if len({name for name, _ in fields}) != len(fields):
+        raise _FieldTwiceError
+
+
+def _validation_rejection(text: str, sender: Sender | None) -> Rejection:
     if text.startswith("Invalid enum value"):  # the only text that quotes what was sent
-        return Rejection("schema_violated", f"Expected a known value{text[text.rindex(' - at `$') :]}")
+        return Rejection("schema_violated", f"Expected a known value{text[text.rindex(' - at `$') :]}", sender)
     if "out of range" in text or (text.startswith("Expected `object`") and "$" not in text):
-        return Rejection("not_json", text)
-    return Rejection("schema_violated", text)
+        return Rejection("not_json", text, sender)
+    return Rejection("schema_violated", text, sender)
+
+
+def _sender(payload: bytes) -> Sender | None:
+    """Who sent a message that fits no schema, if that much of it can be read."""
+    try:
+        found = _SENDER.decode(payload)
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    return Sender(found.device_id, found.boot_id, found.seq)
 
 
 def _telemetry_v1(message: _TelemetryV1) -> Telemetry | Rejection:
+    sender = Sender(message.device_id, message.boot_id, message.seq)
     if not is_vin(message.vin):
-        return Rejection("vin_invalid", "$.vin")
+        return Rejection("vin_invalid", "$.vin", sender)
     samples = len(message.t)
     for position, values in enumerate(message.signals.values()):
         if len(values) != samples:
-            return Rejection(
-                "length_mismatch", f"signal {position + 1} has {len(values)} values for {samples} times"
-            )
+            detail = f"signal {position + 1} has {len(values)} values for {samples} times"
+            return Rejection("length_mismatch", detail, sender)
     content = (message.vin, message.phase, message.clock, message.t, message.signals)
     return Telemetry(
         vin=message.vin,
@@ -231,12 +297,14 @@ def _telemetry_v1(message: _TelemetryV1) -> Telemetry | Rejection:
         is_synced=message.clock == "synced",
         t_ms=message.t,
         signals=message.signals,
+        sender=sender,
     )
 
 
 def _event_v1(message: _EventV1) -> Event | Rejection:
+    sender = Sender(message.device_id, message.boot_id, message.seq)
     if not is_vin(message.vin):
-        return Rejection("vin_invalid", "$.vin")
+        return Rejection("vin_invalid", "$.vin", sender)
     canonical = _canonical(message.detail)
     dtcs: tuple[Dtc, ...] = ()
     match message.type:
@@ -255,6 +323,7 @@ def _event_v1(message: _EventV1) -> Event | Rejection:
         type=message.type,
         detail=msgspec.json.encode(message.detail, order="sorted").decode(),
         dtcs=dtcs,
+        sender=sender,
     )
 
 

@@ -14,6 +14,9 @@ from deltalake import DeltaTable, Field, Schema
 from smartdrive_dagster.lake.frames import delta_schema
 from smartdrive_dagster.tables import Table
 
+RETENTION_HOURS: Final = 7 * 24
+"""How far back time travel reaches; maintenance deletes what is older."""
+RETENTION: Final = f"interval {RETENTION_HOURS} hours"
 _REBUILD: Final = (
     "rebuild the lake with this version (`smartdrive rebuild`), or go on with the version that wrote it"
 )
@@ -53,6 +56,9 @@ def table_properties(table: Table) -> dict[str, str]:
     return {
         "delta.dataSkippingStatsColumns": ",".join(table.statistics_columns),
         "delta.checkpointInterval": "50",
+        # One for both: a version whose files are gone cannot be read, nor one whose log is.
+        "delta.logRetentionDuration": RETENTION,
+        "delta.deletedFileRetentionDuration": RETENTION,
     }
 
 

@@ -24,10 +24,12 @@ from smartdrive_dagster.lake.evolution import (
     table_properties,
 )
 from smartdrive_dagster.lake.frames import conform, delta_schema, polars_schema
+from smartdrive_dagster.lake.retries import MAX_FAULTS, attempts, may_pass, past_faults
+from smartdrive_dagster.lake.time_travel import at_instant
+from smartdrive_dagster.lake.upkeep import Maintenance, maintain, merge
 from smartdrive_dagster.tables import Days, Table
 
-_MAX_ATTEMPTS = 50
-RETENTION_HOURS = 7 * 24
+_MAX_ATTEMPTS = 100  # of 20 writers at once the unluckiest may lose dozens of races
 HISTORY = "history"
 
 
@@ -44,21 +46,6 @@ class Commit:
     table: Table
     version: int
     rows: int
-
-
-@dataclass(frozen=True, slots=True)
-class Maintenance:
-    """What maintenance did to a table.
-
-    Attributes:
-        merged_files: small files that were merged into larger ones.
-        files: files of the newest version.
-        deleted_files: files that no version within the retention needs any more.
-    """
-
-    merged_files: int
-    files: int
-    deleted_files: int
 
 
 class Snapshot:
@@ -154,6 +141,7 @@ class Lakehouse:
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/") if "://" in url else str(Path(url).absolute())
         self.storage_options = _storage_options(url)
+        self._is_remote = "://" in url
 
     def uri(self, table: Table) -> str:
         """Where a table lies."""
@@ -163,12 +151,20 @@ class Lakehouse:
         """Whether the table has been created."""
         return DeltaTable.is_deltatable(self.uri(table), storage_options=self.storage_options)
 
-    def open(self, table: Table) -> Snapshot:
-        """Load the newest version of a table; one that does not exist yet is empty. Reading creates nothing."""
+    def open(self, table: Table, *, as_of: datetime | None = None) -> Snapshot:
+        """Load the newest version of a table, or the one that it had at an instant.
+
+        A table that does not exist yet, or did not then, is empty. Reading creates nothing.
+
+        Raises:
+            TooLongAgoError: the log does not reach back to `as_of`.
+        """
         try:
-            delta = self._load(table)
+            delta = past_faults(lambda: self._load(table), is_remote=self._is_remote)
         except TableNotFoundError:
             delta = None
+        if delta is not None and as_of is not None:
+            delta = at_instant(delta, str(table), as_of)
         return Snapshot(table, delta, self.url, self.storage_options)
 
     def scan(self, table: Table, days: Days | None = None) -> pl.LazyFrame:
@@ -232,8 +228,8 @@ class Lakehouse:
         """
         column = table.partition_by or ""
         asked = sorted(set(days))
-        for _ in range(_MAX_ATTEMPTS):
-            snapshot = self._open_to_write(table)
+
+        def write(snapshot: Snapshot) -> Commit | None:
             frame = conform(table, rows(snapshot))
             if stray := set(frame.get_column(column)) - set(asked):
                 raise ValueError(f"{table}: rows of days that are not being replaced: {sorted(stray)}")
@@ -247,28 +243,28 @@ class Lakehouse:
                 return Commit(table, snapshot.version, 0)
             kept = frame.filter(pl.col(column).is_in(changed))
             predicate = _in_list(column, changed) if changed else None
-            if self._try_write(snapshot, kept, predicate, marks):
-                return Commit(table, self.open(table).version, kept.height)
-        raise LakeConflictError(f"{table}: {_MAX_ATTEMPTS} attempts to replace days lost to other writers")
+            return self._try_write(snapshot, kept, predicate, marks)
 
-    def maintain(self, table: Table, *, retention_hours: int = RETENTION_HOURS) -> Maintenance:
+        return self._until_written(table, write)
+
+    def maintain(self, table: Table) -> Maintenance:
         """Merge small files, delete files that no version within the retention needs, shorten the log.
 
         Readers and writers may go on meanwhile: the rows stay the same. Time travel reaches back as far as the
-        retention.
+        retention, which is a property of the table.
         """
-        delta = self._load(table)
-        compacted = delta.optimize.compact(max_concurrent_tasks=1)
-        delta.update_incremental()
-        deleted = delta.vacuum(retention_hours=retention_hours, dry_run=False)
-        delta.update_incremental()
-        delta.create_checkpoint()
-        delta.cleanup_metadata()
-        return Maintenance(
-            merged_files=int(compacted["numFilesRemoved"]),
-            files=len(delta.file_uris()),
-            deleted_files=len(deleted),
-        )
+        return maintain(lambda: self._load(table), is_remote=self._is_remote)
+
+    def merge(self, table: Table) -> tuple[int, int]:
+        """Merge small files only; how many were, and how often a writer was in the way."""
+        return merge(lambda: self._load(table), is_remote=self._is_remote)
+
+    def batch_at(self, table: Table, moment: datetime) -> int:
+        """The table's own transaction number as it was at a moment; 0 where there was no such table yet."""
+        snapshot = self.open(table)
+        if snapshot.delta is not None:
+            snapshot.delta.load_as_version(moment)  # of a moment before the first version: the first, still empty
+        return snapshot.batch
 
     def fresh_until(self, table: Table, days: Iterable[date]) -> dict[date, int]:
         """For each day the ledger batch that its last computation had seen; 0 for a day never computed."""
@@ -285,19 +281,31 @@ class Lakehouse:
         rows: Callable[[Snapshot], pl.DataFrame],
         predicate: str | None,
     ) -> Commit:
-        for _ in range(_MAX_ATTEMPTS):
-            snapshot = self._open_to_write(table)
+        def write(snapshot: Snapshot) -> Commit | None:
             frame = conform(table, rows(snapshot))
             if frame.is_empty() and (predicate is None or snapshot.files() == 0):
                 return Commit(table, snapshot.version, 0)
-            mark = {str(table): snapshot.batch + 1}
-            if self._try_write(snapshot, frame, predicate, mark):
-                return Commit(table, self.open(table).version, frame.height)
+            return self._try_write(snapshot, frame, predicate, {str(table): snapshot.batch + 1})
+
+        return self._until_written(table, write)
+
+    def _until_written(self, table: Table, write: Callable[[Snapshot], Commit | None]) -> Commit:
+        """Open, decide and write; after a lost race or a passing fault anew, on what is there by then."""
+        faults = 0
+        for _ in attempts(_MAX_ATTEMPTS):
+            try:
+                if commit := write(self._open_to_write(table)):
+                    return commit
+            except Exception as error:
+                faults += 1
+                if not self._is_remote or not may_pass(error) or faults == MAX_FAULTS:
+                    raise
         raise LakeConflictError(f"{table}: {_MAX_ATTEMPTS} attempts to commit lost to other writers")
 
     def _try_write(
         self, snapshot: Snapshot, frame: pl.DataFrame, predicate: str | None, marks: Mapping[str, int]
-    ) -> bool:
+    ) -> Commit | None:
+        """Commit on the snapshot; None where another writer was faster."""
         if snapshot.delta is None:
             raise ValueError(f"{snapshot.table} does not exist: it is created before it is written")
         properties = CommitProperties(
@@ -315,8 +323,8 @@ class Lakehouse:
                     commit_properties=properties,
                 )
         except CommitFailedError:
-            return False
-        return True
+            return None
+        return Commit(snapshot.table, snapshot.version, frame.height)
 
     def _open_to_write(self, table: Table) -> Snapshot:
         """The newest version, created or migrated first where it lags behind its spec.

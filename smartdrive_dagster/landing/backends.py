@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
+import stat
 import tempfile
+import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
 _CHUNK: Final = 1 << 20
+_MAX_PARTS: Final = 5  # of one object, each ended by a broken connection
 _STAGED: Final = ".staged-"
+_STAGED_FOR_S: Final = 3600.0  # a writer stages for milliseconds: an hour later it is dead, and its file a stray
+_DEPTH: Final = 3  # channel, day and hour
+
+
+class Found(NamedTuple):
+    """What a listing shows: a key, its size in bytes and when it was written, as far as these are known."""
+
+    key: str
+    size_bytes: int | None
+    written_at: datetime | None = None
 
 
 class Backend(Protocol):
@@ -23,8 +36,12 @@ class Backend(Protocol):
         """Write an object, complete or invisible; False where the key was taken."""
         ...
 
-    def keys(self, prefix: str) -> Iterator[tuple[str, int]]:
-        """Keys below a folder (or all, for an empty prefix) with their sizes in bytes."""
+    def keys(self, prefix: str) -> Iterator[Found]:
+        """What lies below a folder (or everything, for an empty prefix).
+
+        A key that ends in a slash is a folder that holds nothing or that no object can lie in; one without a size
+        is a folder that cannot be listed now.
+        """
         ...
 
     def folders(self, prefix: str) -> Iterator[str]:
@@ -65,28 +82,84 @@ class Directory:
             os.close(folder)
         return True
 
-    def keys(self, prefix: str) -> Iterator[tuple[str, int]]:
-        """Walk the files; a name that is no UTF-8 is shown with escapes."""
-        for folder, _, names in os.walk(self._root / prefix, followlinks=True):
-            for name in names:
-                path = Path(folder, name)
-                if name.startswith(_STAGED) or not path.is_file():
-                    continue
-                key = os.fsencode(path.relative_to(self._root)).decode("utf-8", "backslashreplace")
-                with contextlib.suppress(FileNotFoundError):  # its retention ended this moment
-                    yield key, path.stat().st_size
+    def keys(self, prefix: str) -> Iterator[Found]:
+        """Walk the folders, each once whatever links lead to it; a name that is no UTF-8 is shown with escapes."""
+        return self._walk(prefix, set())
+
+    def _walk(self, folder: str, seen: set[tuple[int, int]]) -> Iterator[Found]:
+        path = self._root / folder
+        inner: list[tuple[bool, str]] = []
+        is_empty = True
+        try:
+            status = path.stat()
+            identity = (status.st_dev, status.st_ino)
+            if identity in seen:
+                yield Found(f"{_shown(folder)}/ (a second name)", 0)
+                return
+            seen.add(identity)
+            with os.scandir(path) as found:
+                for entry in found:
+                    is_empty = False
+                    key = f"{folder}/{entry.name}" if folder else entry.name
+                    if _is_folder(entry):
+                        inner.append((entry.is_symlink(), key))
+                    else:
+                        yield from _file(entry, key)
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        except OSError as error:
+            yield Found(f"{_shown(folder)}/ ({error.strerror})", None)
+            return
+        if is_empty:
+            yield Found(f"{_shown(folder)}/", 0)
+        for _, key in sorted(inner):  # links last: where a folder has two names, its own is the one that counts
+            if key.count("/") < _DEPTH:
+                yield from self._walk(key, seen)
+            else:
+                yield Found(f"{_shown(key)}/", 0)
 
     def folders(self, prefix: str) -> Iterator[str]:
         """List the directories right below a directory."""
         folder = self._root / prefix
         if folder.is_dir():
-            yield from (entry.name for entry in os.scandir(folder) if entry.is_dir())
+            with os.scandir(folder) as found:
+                yield from sorted(entry.name for entry in found if _is_folder(entry))
 
     def read(self, key: str) -> Iterator[bytes]:
-        """Read a file chunk by chunk."""
-        with (self._root / key).open("rb") as file:
+        """Read a file chunk by chunk; what has become a pipe since it was listed would make a reader wait."""
+        with open(os.open(self._root / key, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise OSError("it is no file")
             while chunk := file.read(_CHUNK):
                 yield chunk
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads round in circles
+        return False
+
+
+def _file(entry: os.DirEntry[str], key: str) -> Iterator[Found]:
+    """A directory's entry that is no folder; what nobody can read as a file gets a name that no object has."""
+    try:
+        status = entry.stat()
+    except FileNotFoundError:
+        if entry.is_symlink():
+            yield Found(f"{_shown(key)} (leads nowhere)", 0)
+        return  # or its retention ended this moment
+    except OSError as error:
+        yield Found(f"{_shown(key)} ({error.strerror})", 0)
+        return
+    if not stat.S_ISREG(status.st_mode):
+        yield Found(f"{_shown(key)} (no file)", 0)
+    elif not entry.name.startswith(_STAGED) or time.time() - status.st_mtime > _STAGED_FOR_S:
+        yield Found(_shown(key), status.st_size, datetime.fromtimestamp(status.st_mtime, UTC))
+
+
+def _shown(key: str) -> str:
+    return os.fsencode(key).decode("utf-8", "backslashreplace")
 
 
 class Bucket:
@@ -99,23 +172,25 @@ class Bucket:
         self._client = _client()
 
     def put(self, key: str, body: bytes) -> bool:
-        """One PUT on the condition that there is no such key."""
+        """One PUT on the condition that there is no such key; True also where only its answer was lost."""
         from botocore.exceptions import ClientError
 
         try:
             self._client.put_object(Bucket=self._bucket, Key=self._prefix + key, Body=body, IfNoneMatch="*")
         except ClientError as error:
-            if error.response["Error"]["Code"] in {"PreconditionFailed", "412"}:
-                return False
-            raise
+            if error.response["Error"]["Code"] not in {"PreconditionFailed", "412"}:
+                raise
+            # The client tries again where an answer is lost, and then may meet what it stored itself.
+            was_repeated = error.response["ResponseMetadata"].get("RetryAttempts", 0) > 0
+            return was_repeated and b"".join(self.read(key)) == body
         return True
 
-    def keys(self, prefix: str) -> Iterator[tuple[str, int]]:
+    def keys(self, prefix: str) -> Iterator[Found]:
         """List page by page."""
         pages = self._client.get_paginator("list_objects_v2")
         for page in pages.paginate(Bucket=self._bucket, Prefix=self._below(prefix)):
             for entry in page.get("Contents", ()):
-                yield entry["Key"].removeprefix(self._prefix), entry["Size"]
+                yield Found(entry["Key"].removeprefix(self._prefix), entry["Size"], entry["LastModified"])
 
     def folders(self, prefix: str) -> Iterator[str]:
         """List common prefixes page by page."""
@@ -125,16 +200,30 @@ class Bucket:
                 yield entry["Prefix"].rstrip("/").rsplit("/", 1)[-1]
 
     def read(self, key: str) -> Iterator[bytes]:
-        """Stream one GET."""
+        """Stream one GET; where it breaks off, another for the rest."""
         from botocore.exceptions import BotoCoreError, ClientError
 
-        try:
-            answer = self._client.get_object(Bucket=self._bucket, Key=self._prefix + key)
-            yield from answer["Body"].iter_chunks(_CHUNK)
-        except self._client.exceptions.NoSuchKey as error:
-            raise FileNotFoundError(f"landing object {key} is gone") from error
-        except (BotoCoreError, ClientError) as error:
-            raise OSError(str(error)) from error
+        position = 0
+        for part in range(_MAX_PARTS):
+            try:
+                for chunk in self._rest(key, position):
+                    position += len(chunk)
+                    yield chunk
+                return
+            except self._client.exceptions.NoSuchKey as error:
+                raise FileNotFoundError(f"landing object {key} is gone") from error
+            except (BotoCoreError, ClientError) as error:
+                if part == _MAX_PARTS - 1:
+                    raise OSError(str(error)) from error
+
+    def _rest(self, key: str, position: int) -> Iterator[bytes]:
+        place = self._prefix + key
+        answer = (
+            self._client.get_object(Bucket=self._bucket, Key=place, Range=f"bytes={position}-")
+            if position  # an empty object has no byte 0 to ask for
+            else self._client.get_object(Bucket=self._bucket, Key=place)
+        )
+        yield from answer["Body"].iter_chunks(_CHUNK)
 
     def _below(self, prefix: str) -> str:
         return f"{self._prefix}{prefix}/" if prefix else self._prefix

@@ -6,8 +6,9 @@ import gzip
 import re
 import secrets
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +20,9 @@ _KEY = re.compile(
     r"(?P<channel>[a-z]+)/dt=(?P<date>\d{4}-\d{2}-\d{2})/hr=(?P<hour>[01]\d|2[0-3])/"
     r"(?P<name>[A-Za-z0-9._-]+)\.jsonl(?P<compression>\.gz|\.zst)?",
     re.ASCII,
+)
+_FOLDER = re.compile(
+    rf"(?:(?:{'|'.join(CHANNELS)})(?:/dt=\d{{4}}-\d{{2}}-\d{{2}}(?:/hr=(?:[01]\d|2[0-3]))?)?)?/", re.ASCII
 )
 _CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
 
@@ -32,12 +36,14 @@ class LandingObject:
         channel: first part of the key.
         landing_date: the ``dt=`` of the key.
         size_bytes: as stored, compressed or not.
+        landed_at: when it was written, as the disk or the object store says; None for one that was not listed.
     """
 
     key: str
     channel: str
     landing_date: date
     size_bytes: int
+    landed_at: datetime | None = field(default=None, compare=False)
 
 
 class UnreadableError(Exception):
@@ -50,10 +56,17 @@ class LandingUrlError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What lies under the landing root: objects of the layout, and the keys of everything else."""
+    """What lies under the landing root: objects of the layout, and the keys of everything else.
+
+    Attributes:
+        objects: sorted by key.
+        strays: files and folders that nothing reads: other names, links that lead nowhere, what is no file.
+        unreadable: folders that cannot be listed now, with the reason; nobody knows what lies in them.
+    """
 
     objects: tuple[LandingObject, ...]
-    strays: tuple[str, ...]
+    strays: tuple[str, ...] = ()
+    unreadable: tuple[str, ...] = ()
 
 
 class LandingStore:
@@ -110,14 +123,17 @@ class LandingStore:
         """
         objects: list[LandingObject] = []
         strays: list[str] = []
+        unreadable: list[str] = []
         for prefix in self._prefixes(since=since, on=on):
-            for key, size in self._backend.keys(prefix):
-                entry = _parse(key, size)
-                if isinstance(entry, LandingObject):
+            for found in self._backend.keys(prefix):
+                if found.size_bytes is None:
+                    unreadable.append(found.key)
+                elif entry := _parse(found.key, found.size_bytes, found.written_at):
                     objects.append(entry)
-                else:
-                    strays.append(entry)
-        return Listing(tuple(sorted(objects)), tuple(sorted(strays)))
+                elif not _FOLDER.fullmatch(found.key):
+                    strays.append(found.key)
+        objects.sort(key=lambda entry: entry.key)
+        return Listing(tuple(objects), tuple(sorted(strays)), tuple(sorted(unreadable)))
 
     def read(self, key: str) -> Iterator[bytes]:
         """Read an object's stored bytes in chunks of about 1 MiB.
@@ -138,9 +154,12 @@ class LandingStore:
             yield from (f"{channel}/dt={on.isoformat()}" for channel in CHANNELS)
         elif since is not None:
             for channel in CHANNELS:
-                for folder in self._backend.folders(channel):
-                    if folder >= f"dt={since.isoformat()}":
-                        yield f"{channel}/{folder}"
+                try:
+                    folders = list(self._backend.folders(channel))
+                except OSError:  # the listing will say so
+                    yield channel
+                    continue
+                yield from (f"{channel}/{name}" for name in folders if name >= f"dt={since.isoformat()}")
         else:
             yield ""
 
@@ -151,12 +170,17 @@ def ulid(at: datetime) -> str:
     return "".join(_CROCKFORD[(number >> shift) & 31] for shift in range(125, -1, -5))
 
 
-def _parse(key: str, size: int) -> LandingObject | str:
+def _parse(key: str, size: int, written_at: datetime | None) -> LandingObject | None:
     match = _KEY.fullmatch(key)
     if match is None or match["channel"] not in CHANNELS:
-        return key
+        return None
+    day = _day(match["date"])
+    return LandingObject(key, match["channel"], day, size, written_at) if day else None
+
+
+@lru_cache(maxsize=4096)
+def _day(text: str) -> date | None:
     try:
-        day = date.fromisoformat(match["date"])
+        return date.fromisoformat(text)
     except ValueError:
-        return key
-    return LandingObject(key, match["channel"], day, size)
+        return None

@@ -39,7 +39,8 @@ MESSAGES = Table(
         Column(
             "payload",
             "binary",
-            "The message's bytes; the whole line where it is no envelope; null for an unreadable object",
+            "The message's bytes; the whole line where it is no envelope; null for an object that could not be "
+            "read and for a line too large to keep",
         ),
         Column(
             "fault",
@@ -64,6 +65,11 @@ OBJECTS = Table(
         Column("payload_bytes", "long", "Bytes of its payloads", unit="bytes", required=True),
         Column("first_received_at", "timestamp", "Earliest receipt among its lines", statistics=True),
         Column("last_received_at", "timestamp", "Latest receipt among its lines", statistics=True),
+        Column(
+            "object_digest",
+            "string",
+            "128-bit digest of its stored bytes, base32 (SHA-256, cut; beyond 16 GiB of the first 16 GiB)",
+        ),
     ),
     key=("object_key",),
     partition_by="landing_date",

@@ -21,7 +21,8 @@ VERDICTS = ("accepted", "duplicate", "quarantined", "erased", "conflict")
 # Reason codes. The text is what `docs/reference` shows and what `smartdrive status` prints.
 REASONS: dict[str, str] = {
     "envelope_malformed": "the landed line is not an envelope of topic, received_at and payload",
-    "object_too_large": "the landing object exceeds the bound on its expanded size",
+    "line_too_large": "the landed line exceeds what is kept of one; it is in the landing object only",
+    "object_too_large": "the landing object exceeds the bound on its expanded size or on its lines",
     "object_truncated": "the compressed object ends early; what could be read before is kept",
     "object_corrupt": "the object's compression cannot be read",
     "payload_too_large": "the message exceeds the contract's size limit",
@@ -129,6 +130,12 @@ QUARANTINE = Table(
         Column("reason", "string", "Reason code", required=True, accepted=tuple(REASONS)),
         Column("detail", "string", "Where and what, without any value of the message"),
         Column("samples", "long", "Decoded samples that this row stands for", required=True),
+        Column(
+            "payload_digest",
+            "string",
+            "128-bit digest of the payload as it landed, base32; of the object's stored bytes where Bronze holds "
+            "no payload",
+        ),
     ),
     key=("object_key", "line_no", "sample"),
     partition_by="landing_date",
@@ -145,6 +152,9 @@ MESSAGES = Table(
         LANDING_DATE,
         CHANNEL,
         Column("message_id", "string", "Identity of the message; null where it has none"),
+        Column("device_id", "string", "The sender, as it names itself; null where the line names none"),
+        Column("boot_id", "string", "The sender's boot in which the message was made; null as device_id"),
+        Column("seq", "long", "The message's number among those of its boot; null as device_id"),
         Column("content_digest", "string", "Digest of the content; null where it could not be decoded"),
         Column("verdict", "string", "What became of the line", required=True, accepted=VERDICTS),
         Column(

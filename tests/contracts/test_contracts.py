@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import msgspec
@@ -26,10 +27,14 @@ def is_valid(example: Path, message: object) -> bool:
 
 
 def is_json_object(text: str) -> bool:
+    """A JSON object of finite numbers, with no field twice."""
+    twice = []
     try:
-        return isinstance(msgspec.json.decode(text.encode()), dict)
-    except msgspec.MsgspecError:  # so strict that NaN, infinities and 1e400 fail too
+        msgspec.json.decode(text.encode(), type=dict)  # so strict that NaN, infinities and 1e400 fail too
+    except msgspec.MsgspecError:
         return False
+    json.loads(text, object_pairs_hook=lambda fields: twice.append(len(dict(fields)) < len(fields)))
+    return not any(twice)
 
 
 def line_of(wrapped: dict) -> bytes:

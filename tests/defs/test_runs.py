@@ -19,6 +19,7 @@ from smartdrive_dagster.defs.work import stale_gold_days
 from smartdrive_dagster.domain.identity import vehicle_id
 from smartdrive_dagster.lake.audit import balances
 from smartdrive_dagster.lake.lakehouse import Lakehouse
+from smartdrive_dagster.lake.maintenance import MEMORY_BYTES
 from smartdrive_dagster.processing import ProcessingError, process
 from smartdrive_dagster.settings import Settings
 from smartdrive_dagster.tables import gold, silver
@@ -274,9 +275,42 @@ def test_maintenance_merges_files_and_leaves_the_rows(house: House) -> None:
         house.ingest()
     before = contents(house.lakehouse)
     files = house.lakehouse.open(silver.TELEMETRY).files()
-    assert house.run("maintain_lake", run_config=QUIET).success
+    done = house.run("maintain_lake", run_config=QUIET)
+    assert done.success
     assert house.lakehouse.open(silver.TELEMETRY).files() < files
     assert contents(house.lakehouse) == before
+    observed = [one for one in done.all_node_events if one.event_type_value == "ASSET_OBSERVATION"]
+    assert observed
+    for one in observed:
+        peak = one.asset_observation_data.asset_observation.metadata["peak_memory_bytes"].value
+        assert 0 < peak < MEMORY_BYTES
+
+
+def test_a_run_merges_small_files_before_they_make_the_day_slow(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("smartdrive_dagster.lake.upkeep.MERGE_AT", 2)
+    for number in range(3):
+        house.drive(number)
+        assert house.ingest().success
+    before = contents(house.lakehouse)
+    assert house.lakehouse.open(silver.TELEMETRY).files() == 3
+    house.drive(3)
+    assert house.ingest().success
+    assert house.lakehouse.open(silver.TELEMETRY).files() < 3
+    assert contents(house.lakehouse) != before
+    assert balances(house.lakehouse).close
+
+
+def test_a_merge_that_fails_does_not_fail_the_run(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("smartdrive_dagster.lake.upkeep.MERGE_AT", 1)
+    for number in range(2):
+        house.drive(number)
+        assert house.ingest().success
+    monkeypatch.setattr("sys.executable", "/bin/false")
+    house.drive(2)
+    assert house.ingest().success
+    assert house.lakehouse.open(silver.TELEMETRY).files() == 3
 
 
 def test_process_goes_on_until_nothing_is_left_whoever_waits(
@@ -296,7 +330,7 @@ def test_process_takes_all_that_can_be_read_and_then_says_what_cannot(house: Hou
     house.drive(2, on=NEXT)
     unreadable = tmp_path / "landing" / f"telemetry/dt={DAY}/hr=09/0bad.jsonl"
     unreadable.symlink_to("/proc/self/mem")
-    with pytest.raises(ProcessingError, match=r"1 landing objects cannot be read.*0bad"):
+    with pytest.raises(ProcessingError, match=r"1 landing objects and 0 folders cannot be read.*0bad"):
         process(house.settings, house.instance)
     days = house.lakehouse.scan(gold.TRIPS).collect().get_column("event_date").to_list()
     assert sorted(days) == [DAY, NEXT]

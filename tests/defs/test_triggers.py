@@ -30,8 +30,24 @@ DAY = date(2025, 12, 10)
 
 
 def test_a_day_with_a_run_under_way_is_not_requested_again() -> None:
-    assert days_to_ingest([DAY], {DAY: RunHistory(is_active=True)}, NOW) == []
-    assert days_to_ingest([DAY], {}, NOW) == [DAY]
+    assert days_to_ingest({DAY: 1}, {DAY: RunHistory(is_active=True)}, NOW) == []
+    assert days_to_ingest({DAY: 1}, {}, NOW) == [DAY]
+
+
+@pytest.mark.parametrize(
+    ("pending", "history", "is_requested"),
+    [
+        (2, RunHistory(failures=9, last_failure=NOW, left=2), False),
+        (3, RunHistory(failures=9, last_failure=NOW, left=2), True),
+        (3, RunHistory(failures=9, last_failure=NOW, left=2, is_active=True), False),
+        (3, RunHistory(failures=9, last_failure=NOW), False),
+        (2, RunHistory(failures=1, last_failure=NOW - timedelta(hours=2), left=2), True),
+    ],
+)
+def test_a_day_waits_for_its_unreadable_objects_only_while_nothing_else_has_landed(
+    pending: int, history: RunHistory, is_requested: bool
+) -> None:
+    assert days_to_ingest({DAY: pending}, {DAY: history}, NOW) == ([DAY] if is_requested else [])
 
 
 @pytest.mark.parametrize(("failures", "pause_s"), [(1, 30), (2, 60), (3, 120), (7, 1920), (8, 3600), (50, 3600)])

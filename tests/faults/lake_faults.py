@@ -9,13 +9,32 @@ from __future__ import annotations
 import sys
 from typing import Final
 
-from tests.faults import harness, late_data, library_kills, orchestrated_kills
+from tests.faults import (
+    crowd,
+    deliveries,
+    harness,
+    hostile,
+    late_data,
+    library_kills,
+    maintenance_faults,
+    month,
+    orchestrated_kills,
+    races,
+    s3_faults,
+)
 from tests.faults.harness import Campaign
 
 CAMPAIGNS: Final[dict[str, Campaign]] = {
     **library_kills.CAMPAIGNS,
     **late_data.CAMPAIGNS,
     **orchestrated_kills.CAMPAIGNS,
+    **s3_faults.CAMPAIGNS,
+    **races.CAMPAIGNS,
+    **maintenance_faults.CAMPAIGNS,
+    **hostile.CAMPAIGNS,
+    **deliveries.CAMPAIGNS,
+    **crowd.CAMPAIGNS,
+    **month.CAMPAIGNS,
 }
 """By name, in the order in which they run."""
 

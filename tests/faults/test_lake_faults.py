@@ -12,7 +12,7 @@ from tests.faults.lake_faults import CAMPAIGNS
 
 @pytest.mark.campaign
 @pytest.mark.timeout(900)  # on a machine with other things to do a daemon takes minutes
-@pytest.mark.parametrize("name", CAMPAIGNS)
+@pytest.mark.parametrize("name", [name for name, campaign in CAMPAIGNS.items() if campaign.quick])
 def test_the_lake_holds_and_each_control_fails(name: str, tmp_path: Path) -> None:
     campaign = CAMPAIGNS[name]
     result = campaign.run(tmp_path / name, campaign.quick, lambda _text: None)

@@ -9,7 +9,7 @@ import polars as pl
 
 from smartdrive_dagster.defs import ingestion
 from smartdrive_dagster.domain import claims
-from smartdrive_dagster.lake.lakehouse import Lakehouse, Snapshot
+from smartdrive_dagster.lake.lakehouse import Commit, Lakehouse, Snapshot
 
 NONE: Final = ""
 DEDUPLICATION: Final = "deduplication"
@@ -38,7 +38,7 @@ def _mark_days_fresh_before_their_rows() -> None:
         frame: pl.DataFrame,
         predicate: str | None,
         marks: Mapping[str, int],
-    ) -> bool:
+    ) -> Commit | None:
         if predicate is None or snapshot.table.layer not in {"gold", "marts"}:
             return write(lakehouse, snapshot, frame, predicate, marks)
         return write(lakehouse, snapshot, frame.clear(), None, marks) and write(

@@ -1,8 +1,12 @@
 import os
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -110,13 +114,124 @@ STRAYS = [
 ]
 
 
-def test_whatever_does_not_fit_the_layout_is_a_stray(store):
+def test_whatever_does_not_fit_the_layout_is_a_stray(store, root):
     store.put(KEY, b"")
     for key in STRAYS:
         store.put(key, b"x")
     listing = store.list()
     assert [entry.key for entry in listing.objects] == [KEY]
-    assert set(listing.strays) == set(STRAYS)
+    # A disk has folders: one that no object can lie in counts once, whatever it holds.
+    wanted = STRAYS if root.startswith("s3") else [key.replace("sub/a.jsonl", "sub/") for key in STRAYS]
+    assert set(listing.strays) == set(wanted)
+
+
+def put_beside(folder: Path, kind: str) -> None:
+    """Something in an hour's folder that has an object's name and is none."""
+    path = folder / "b.jsonl"
+    match kind:
+        case "a folder":
+            path.mkdir()
+            (path / "c.jsonl").write_bytes(b"x")
+        case "a pipe":
+            os.mkfifo(path)
+        case "a socket":
+            with socket.socket(socket.AF_UNIX) as listener:
+                listener.bind(str(path))
+        case "a link to nothing":
+            path.symlink_to(folder / "gone")
+        case "a link to itself":
+            path.symlink_to(path)
+        case "a device":
+            path.symlink_to("/dev/zero")
+        case "the folder again":
+            path.symlink_to(folder)
+        case "what a dead writer staged":
+            path = folder / ".staged-abc"
+            path.write_bytes(b"x")
+            os.utime(path, (0, 0))
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "a folder",
+        "a pipe",
+        "a socket",
+        "a link to nothing",
+        "a link to itself",
+        "a device",
+        "the folder again",
+        "what a dead writer staged",
+    ],
+)
+def test_what_no_reader_can_read_is_one_stray_and_blocks_nobody(tmp_path, monkeypatch, kind):
+    monkeypatch.chdir(tmp_path)  # a socket's path may not be long
+    store = LandingStore(str(tmp_path))
+    store.put(KEY, b"x")
+    put_beside(Path(KEY).parent, kind)
+    for listing in (store.list(), store.list(since=AT.date()), store.list(on=AT.date())):
+        assert [entry.key for entry in listing.objects] == [KEY]
+        assert len(listing.strays) == 1, listing.strays
+        assert listing.unreadable == ()
+
+
+def test_links_that_lead_in_circles_are_walked_once(tmp_path):
+    store = LandingStore(str(tmp_path))
+    store.put(KEY, b"x")
+    day = (tmp_path / KEY).parents[1]
+    for number in range(20):  # each of them holds all of them: 20 * 20 * 20 ways
+        (day / f"loop-{number}").symlink_to(tmp_path)
+        (day.parent / f"loop-{number}").symlink_to(tmp_path / "telemetry")
+        (tmp_path / f"loop-{number}").symlink_to(day)
+    listing = store.list()
+    assert [entry.key for entry in listing.objects] == [KEY]
+    assert len(listing.strays) == 60
+
+
+def test_a_staged_file_of_a_writer_at_work_is_neither_object_nor_stray(tmp_path):
+    store = LandingStore(str(tmp_path))
+    store.put(KEY, b"x")
+    (tmp_path / KEY).with_name(".staged-abc").write_bytes(b"x")
+    assert store.list().strays == ()
+
+
+def test_empty_folders_of_the_layout_are_no_strays_and_others_are(tmp_path):
+    store = LandingStore(str(tmp_path / "landing"))
+    assert store.list().strays == ()
+    for name in ("telemetry/dt=2025-12-01/hr=08", "events/dt=2025-12-01", "weather", "x/dt=2025-12-01", "a.jsonl"):
+        (tmp_path / "landing" / name).mkdir(parents=True)
+    assert store.list().strays == ("a.jsonl/", "x/dt=2025-12-01/")
+
+
+def test_a_folder_that_cannot_be_listed_is_told_and_hides_no_other():
+    with tempfile.TemporaryDirectory() as directory:  # pytest's own are closed to other users
+        store = LandingStore(directory)
+        store.put(KEY, b"x")
+        for folder in (Path(directory), *(Path(directory) / KEY).parents[:3]):
+            folder.chmod(0o755)
+        (Path(directory) / "telemetry/dt=2025-12-01/hr=09").mkdir(mode=0)
+        (Path(directory) / "events").mkdir(mode=0)
+        with as_nobody():
+            listings = (store.list(), store.list(since=AT.date()))
+        for listing in listings:
+            assert [entry.key for entry in listing.objects] == [KEY]
+            assert listing.unreadable == (
+                "events/ (Permission denied)",
+                "telemetry/dt=2025-12-01/hr=09/ (Permission denied)",
+            )
+
+
+@contextmanager
+def as_nobody() -> Iterator[None]:
+    """Without root's right to read everything, where it is root who tests."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
 
 
 def test_a_listing_since_a_day_survives_days_that_do_not_exist(store):
@@ -209,3 +324,10 @@ def test_a_writer_killed_halfway_leaves_no_partial_object(tmp_path, delay):
     on_disk = {path: path.stat().st_size for path in Path(tmp_path).rglob("*") if path.is_file()}
     assert on_disk, "the writer was killed before it had begun"
     assert store.put(f"telemetry/dt=2025-12-01/hr=08/{len(listing.objects):04}.jsonl", b"again") is True
+
+
+def test_the_listing_tells_when_an_object_was_written(store):
+    before = datetime.now(UTC)
+    store.land("telemetry", [], at=AT)  # whatever the day that its key names
+    (listed,) = store.list().objects
+    assert abs(listed.landed_at - before) < timedelta(minutes=5)

@@ -1,0 +1,66 @@
+"""When to try again, and how long to wait before: for lost races and for an object store's passing faults."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from typing import Final, TypeVar
+
+from deltalake.exceptions import CommitFailedError, DeltaError, SchemaMismatchError, TableNotFoundError
+
+FIRST_WAIT_S: Final = 0.02
+LONGEST_WAIT_S: Final = 10.0
+# Half a minute at most: an object store that is away for longer is for whoever starts runs.
+MAX_FAULTS: Final = 10
+_T = TypeVar("_T")
+
+
+def attempts(
+    most: int, *, draw: Callable[[], float] = random.random, sleep: Callable[[float], None] = time.sleep
+) -> Iterator[int]:
+    """Number attempts from 0, waiting before each but the first.
+
+    The wait is uniform between nothing and a bound that doubles ("full jitter"): writers that collided once would
+    collide again if all of them waited equally long. It starts from the length of the attempt before, since two
+    attempts that take seconds are not kept apart by milliseconds.
+
+    Args:
+        most: how many attempts there are.
+        draw: uniform over [0, 1).
+        sleep: waits for so many seconds.
+    """
+    took_s = 0.0
+    for number in range(most):
+        if number:
+            first_s = max(FIRST_WAIT_S, took_s)
+            sleep(draw() * min(LONGEST_WAIT_S, first_s * 2.0 ** min(number - 1, 32)))
+        began = time.monotonic()
+        yield number
+        took_s = time.monotonic() - began
+
+
+def may_pass(error: Exception) -> bool:
+    """Whether an object store's error may be gone at the next attempt.
+
+    delta-rs and Polars give refusals, time-outs and broken connections as `OSError` or as `DeltaError`, with
+    nothing but their text to tell them from a wrong password; so these are tried again too, in vain.
+    """
+    lasting = (CommitFailedError, SchemaMismatchError, TableNotFoundError, FileNotFoundError)
+    return isinstance(error, (OSError, DeltaError)) and not isinstance(error, lasting)
+
+
+def past_faults(work: Callable[[], _T], *, is_remote: bool) -> _T:
+    """Do something that may be done twice, again after each passing fault of an object store.
+
+    Raises:
+        OSError: the fault did not pass, or it is one of a disk, which does not.
+        DeltaError: likewise.
+    """
+    for number in attempts(MAX_FAULTS):
+        try:
+            return work()
+        except Exception as error:
+            if not is_remote or not may_pass(error) or number == MAX_FAULTS - 1:
+                raise
+    raise AssertionError("the last attempt returns or raises")
