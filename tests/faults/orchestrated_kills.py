@@ -68,12 +68,11 @@ class House:
 
     def failures(self) -> list[str]:
         """Runs that failed by themselves, not because they were killed."""
-        with self.dagster.instance() as instance:
-            return [
-                f"a run of {run.job_name} failed by itself"
-                for run in self.dagster.runs(dg.DagsterRunStatus.FAILURE)
-                if instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE)
-            ]
+        return [
+            f"a run of {run.job_name} failed by itself"
+            for run in self.dagster.runs(dg.DagsterRunStatus.FAILURE)
+            if self.dagster.instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE)
+        ]
 
     def is_whole(self) -> bool:
         """Whether the lake holds all that landed, and no run is under way any more."""
@@ -147,51 +146,58 @@ def delete_the_cursor(house: House) -> None:
         raise WaitedInVainError("a deleted cursor made the lake write something")
 
 
-RUN_POINTS: Final = (
-    failpoints.after(silver.TELEMETRY),
-    failpoints.after(gold.TRIPS),
-    failpoints.data_files(bronze.MESSAGES),
-    failpoints.after("marts.vehicle_daily"),
-    *(failpoints.after(table) for table in INGESTED if table is not silver.TELEMETRY),
-)
 FAULTS: Final[dict[str, Fault]] = {
-    **{name: at(name) for name in RUN_POINTS},
-    "power lost after the cursor": lose_power_after_the_cursor,
+    **{
+        name: at(name)
+        for name in (
+            failpoints.after(silver.TELEMETRY),
+            failpoints.after(gold.TRIPS),
+            failpoints.data_files(bronze.MESSAGES),
+        )
+    },
     "power lost in a run": lose_power_in_a_run,
     "a run cancelled": cancel_a_run,
     "the cursor deleted": delete_the_cursor,
+    "power lost after the cursor": lose_power_after_the_cursor,
     "the daemon alone killed": kill_the_daemon_alone,
+    failpoints.after("marts.vehicle_daily"): at(failpoints.after("marts.vehicle_daily")),
+    **{
+        failpoints.after(table): at(failpoints.after(table)) for table in INGESTED if table is not silver.TELEMETRY
+    },
 }
-"""What one home has to get over, one after the other, by name."""
+"""What one home has to get over, one after the other, by name; the quick form begins with the first."""
 
 
 def kill_through_dagster(folder: Path, trials: int, step: Step) -> Result:
     """Kill runs and daemons: first over a lake on disk, then over one on the S3 API."""
-    result = Result("SIGKILL of runs and daemon through Dagster")
-    steps = result.count(trials, step)
     folder.mkdir(parents=True, exist_ok=True)
-    _get_over(result, House(folder / "disk", Home(str(folder / "disk-home"))), steps)
-    if result.trials + 1 < trials:
+    result = Result("SIGKILL of runs and daemon through Dagster")
+    on_disk = list(FAULTS)[:trials]
+    _get_over(result, House(folder / "disk", Home(str(folder / "disk-home"))), on_disk, step)
+    if on_s3 := list(FAULTS)[: trials - len(on_disk)]:
         fuse = Fuse(folder / "s3")
         with object_store(folder / "store") as endpoint, gate(endpoint, fuse.lets_through) as door:
-            _get_over(result, House(folder / "s3", Home(fresh_bucket(endpoint)), door), steps)
+            _get_over(result, House(folder / "s3", Home(fresh_bucket(endpoint)), door), on_s3, step)
     return result
 
 
-def _get_over(result: Result, house: House, steps: Iterator[int]) -> None:
+def _get_over(result: Result, house: House, faults: list[str], step: Step) -> None:
     """Do each fault to a home that is whole, and wait until it is whole again."""
     with house.dagster:
-        for (name, fault), _ in zip(FAULTS.items(), steps, strict=False):
+        for name in faults:
+            where = f"{house.home.root}, {name}"
+            step(f"{result.trials + 1}: {where}")
             try:
-                fault(house)
+                FAULTS[name](house)
                 ended = time.monotonic()
                 until(house.is_whole, "a whole lake")
-                result.recovered_s.append(time.monotonic() - ended)
             except WaitedInVainError as error:
-                result.broken.append(f"{house.home.root}, {name}: {error}")
-                return
+                result.broken.append(f"{where}: {error}")
+                break
+            result.recovered_s.append(time.monotonic() - ended)
             if taken := house.dagster.taken_slots():
-                result.broken.append(f"{name}: slots stay taken in {', '.join(taken)}")
+                result.broken.append(f"{where}: slots stay taken in {', '.join(taken)}")
+            result.trials += 1
         result.broken += house.failures()
     today = datetime.now(UTC).date()
     clean = Home(str(house.dagster.folder / "clean"), house.home.store.url)

@@ -54,6 +54,10 @@ class Orchestrator:
         folder: for everything of Dagster's; made.
         home: the lake and its landing zone.
         endpoint: where its processes find S3.
+
+    Attributes:
+        instance: the instance that the daemon works on.
+        fuse: arms the failpoints of its runs.
     """
 
     def __init__(self, folder: Path, home: Home, endpoint: str = "") -> None:
@@ -73,8 +77,8 @@ class Orchestrator:
             "SMARTDRIVE_LANDING_URL": home.store.url,
             "SMARTDRIVE_SECRET": SECRET.decode(),
         }
-        with self.instance():  # two processes that make a new home's databases at once get in each other's way
-            pass
+        # Opened before any daemon: two processes that make a new home's databases at once get in each other's way.
+        self.instance = dg.DagsterInstance.from_config(str(self._dagster_home))
         self._daemons: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> Self:
@@ -85,6 +89,7 @@ class Orchestrator:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.lose_power()
+        self.instance.dispose()
 
     def start(self) -> None:
         """Start the daemon."""
@@ -119,35 +124,27 @@ class Orchestrator:
 
     def cursor(self, sensor: str) -> str | None:
         """A sensor's cursor, as the instance keeps it."""
-        with self.instance() as instance:
-            states = {state.name: state.instigator_data for state in instance.all_instigator_state()}
+        states = {state.name: state.instigator_data for state in self.instance.all_instigator_state()}
         return getattr(states.get(sensor), "cursor", None)
 
     def runs(self, *statuses: dg.DagsterRunStatus, job: str | None = None) -> list[dg.DagsterRun]:
         """Runs in some states, newest first."""
-        with self.instance() as instance:
-            return list(instance.get_runs(dg.RunsFilter(job_name=job, statuses=list(statuses))))
+        return list(self.instance.get_runs(dg.RunsFilter(job_name=job, statuses=list(statuses))))
 
     def processes(self, *statuses: dg.DagsterRunStatus) -> set[int]:
         """The processes of runs in some states, as their tags say."""
-        return {int(run.tags["smartdrive/process"].split("/")[1]) for run in self.runs(*statuses)}
+        tags = [run.tags.get("smartdrive/process", "") for run in self.runs(*statuses)]
+        return {int(tag.split("/")[1]) for tag in tags if tag}
 
     def cancel(self, run: dg.DagsterRun) -> None:
         """Cancel a run as the UI does."""
-        with self.instance() as instance:
-            instance.run_coordinator.cancel_run(run.run_id)
+        self.instance.run_coordinator.cancel_run(run.run_id)
 
     def taken_slots(self) -> list[str]:
         """Pools in which a step holds a slot or waits for one."""
-        with self.instance() as instance:
-            storage = instance.event_log_storage
-            pools = storage.get_concurrency_keys()
-            infos = {pool: storage.get_concurrency_info(pool) for pool in pools}
+        storage = self.instance.event_log_storage
+        infos = {pool: storage.get_concurrency_info(pool) for pool in storage.get_concurrency_keys()}
         return sorted(pool for pool, info in infos.items() if info.claimed_slots or info.pending_steps)
-
-    def instance(self) -> dg.DagsterInstance:
-        """The instance that the daemon works on; a context manager."""
-        return dg.DagsterInstance.from_config(str(self._dagster_home))
 
 
 def _script(name: str) -> str:
