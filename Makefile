@@ -9,8 +9,7 @@ export DAGSTER_HOME := $(STATE)/dagster
 export DAGSTER_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check ui notebook bench bench-edge eval faults faults-edge safety docs lock clean
-.PHONY: help demo test check ui notebook bench eval-driving bench-edge faults faults-edge safety docs lock clean
+.PHONY: help demo test check ui notebook bench bench-edge eval eval-driving faults faults-edge safety docs lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
