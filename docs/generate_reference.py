@@ -20,7 +20,7 @@ from smartdrive_dagster.tables.silver import REASONS
 REFERENCE: Final = Path(__file__).parent / "reference"
 _COMMANDS: Final = (
     *("demo", "up", "land", "process", "import", "sql", "status", "explain", "backfill", "rebuild"),
-    *("dtc", "import-dtc"),
+    *("alerts", "dtc", "import-dtc"),
 )
 _EDGE_COMMANDS: Final = ("run", "doctor", "status", "calibrate", "simulate", "certs", "broker")
 _CERTS: Final = ("init", "broker", "device", "lander", "revoke")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from smartdrive_dagster.commands import alerting as alert_commands
 from smartdrive_dagster.commands import backfill as backfill_command
 from smartdrive_dagster.commands import codes as code_commands
 from smartdrive_dagster.commands import explain as explain_command
@@ -246,6 +247,7 @@ app.command(epilog=up_command.EPILOG)(up_command.up)
 app.command(epilog=backfill_command.EPILOG)(backfill_command.backfill)
 app.command(epilog=explain_command.EPILOG)(explain_command.explain)
 app.command(epilog=rebuild_command.EPILOG)(rebuild_command.rebuild)
+app.add_typer(alert_commands.alerts, name="alerts")
 app.command(epilog=code_commands.DTC_EPILOG)(code_commands.dtc)
 app.command(name="import-dtc", epilog=code_commands.IMPORT_EPILOG)(code_commands.import_dtc)
 
