@@ -44,7 +44,7 @@ if __name__ == "__main__":
         harness.main(
             "The lake under faults",
             "Kill, starve, race and feed garbage to the lake; count what is lost and what is doubled. "
-            "Example: python -m tests.faults.lake_faults --quick kills",
+            "Example: python -m tests.faults.lake_faults --quick kills-disk",
             CAMPAIGNS,
         )
     )

@@ -26,7 +26,7 @@ def drop(guard: str) -> None:
 
 def _ask_nobody_what_is_there() -> None:
     ingestion.settle = lambda batch, held: claims.settle(batch, held.clear())
-    ingestion._missing = lambda rows, table, days, replacing: lambda snapshot: rows.select(list(table.by_name))  # type: ignore[assignment]
+    ingestion._missing = lambda rows, table, replacing: lambda snapshot: rows.select(list(table.by_name))  # type: ignore[assignment]
 
 
 def _mark_days_fresh_before_their_rows() -> None:
