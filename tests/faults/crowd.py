@@ -90,7 +90,8 @@ def crowd(folder: Path, trials: int, step: Step) -> Result:
     ticks.evaluate("before", landing=True, gold=False)
     step("ingesting half of them")
     half = lake_worker.run("ingest", folder, "--objects", str(trials // 2))
-    ticks.evaluate("during", landing=True, gold=True)
+    if trials >= FULL:  # a process more, which the quick form has no time for
+        ticks.evaluate("during", landing=True, gold=True)
     step("ingesting the others")
     rest = lake_worker.run("ingest", folder)
     ticks.evaluate("after", landing=False, gold=True)
@@ -146,6 +147,6 @@ def without_the_ledger(folder: Path, trials: int, step: Step) -> Result:
 
 
 CAMPAIGNS: Final = {
-    "crowd": Campaign(crowd, trials=FULL, quick=1_000),
+    "crowd": Campaign(crowd, trials=FULL, quick=2_000),
     "crowd-control": Campaign(without_the_ledger, trials=1, quick=1),
 }
