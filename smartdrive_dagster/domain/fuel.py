@@ -7,11 +7,11 @@ at the end. Sums are of integers, for the reason that `trips` gives.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 import polars as pl
 
+from smartdrive_dagster.domain.fuel_types import CO2_PER_CARBON, ETHANOL, FUEL_OF_PID, FUELS, PETROL
 from smartdrive_dagster.domain.motion import MAX_ENGINE_SPEED_RPM, optional, plausible
 from smartdrive_dagster.domain.trip_measures import INTERVAL_US, placed_in_trips
 from smartdrive_dagster.domain.trips import HALO_DAYS as TRIPS_HALO_DAYS
@@ -25,7 +25,6 @@ HALO_DAYS: Final = TRIPS_HALO_DAYS
 
 MIN_COVERAGE: Final = 0.9
 MIN_DISTANCE_KM: Final = 1.0
-CO2_PER_CARBON: Final = 44.0095 / 12.0107
 
 VOLUMETRIC_EFFICIENCY: Final = 0.8
 """What a naturally aspirated engine fills of its cylinders, within a fifth, over most of its range."""
@@ -45,65 +44,8 @@ _PUMP_ETHANOL_MARGIN: Final = 0.04
 """Pump petrol holds up to a tenth of ethanol, which takes 4 % more litres for the same air."""
 
 
-@dataclass(frozen=True, slots=True)
-class Fuel:
-    """Figures of a fuel.
-
-    Attributes:
-        stoichiometric: kilograms of air that burn a kilogram of it.
-        density: kilograms a litre at 15 °C.
-        carbon: share of carbon in its mass.
-    """
-
-    stoichiometric: float
-    density: float
-    carbon: float
-
-    @property
-    def air_g_per_l(self) -> float:
-        """Grams of air that burn a litre."""
-        return self.stoichiometric * self.density * 1000
-
-    @property
-    def co2_kg_per_l(self) -> float:
-        """Kilograms of carbon dioxide from a litre."""
-        return self.density * self.carbon * CO2_PER_CARBON
-
-
-PETROL: Final = Fuel(stoichiometric=14.7, density=0.745, carbon=0.866)
-ETHANOL: Final = Fuel(stoichiometric=9.0, density=0.789, carbon=0.521)
-
-
-def blend(ethanol: float) -> Fuel:
-    """Petrol with a share of ethanol by volume, 0 to 1; volumes and masses add up."""
-    density = ethanol * ETHANOL.density + (1 - ethanol) * PETROL.density
-    mass = ethanol * ETHANOL.density / density
-    return Fuel(
-        stoichiometric=mass * ETHANOL.stoichiometric + (1 - mass) * PETROL.stoichiometric,
-        density=density,
-        carbon=mass * ETHANOL.carbon + (1 - mass) * PETROL.carbon,
-    )
-
-
-FUELS: Final[dict[str, Fuel]] = {
-    "petrol": PETROL,
-    "e10": blend(0.10),
-    "e85": blend(0.85),
-    "diesel": Fuel(stoichiometric=14.5, density=0.835, carbon=0.862),
-    "lpg": Fuel(stoichiometric=15.6, density=0.54, carbon=0.823),
-}
 _WITH_ETHANOL: Final = ("petrol", "e10", "e85")
 _NOT_BY_LITRE: Final = ("cng", "electric")
-
-# SAE J1979 PID 51, in the profile's words. Methanol and drives that burn now this, now that, have no entry.
-_FUEL_OF_PID: Final[dict[int, str]] = {
-    **dict.fromkeys((1, 9, 17), "petrol"),
-    **dict.fromkeys((3, 11, 18), "e85"),
-    **dict.fromkeys((4, 19, 23), "diesel"),
-    **dict.fromkeys((5, 7, 12, 14), "lpg"),
-    **dict.fromkeys((6, 13), "cng"),
-    **dict.fromkeys((8, 15, 20), "electric"),
-}
 
 _DAY_US: Final = 86_400_000_000
 _DIGITS: Final = 6  # the last bits of a quotient depend on the trips computed with it, as `trips` says
@@ -233,7 +175,7 @@ def _with_pid(trips: pl.LazyFrame, telemetry: pl.LazyFrame) -> pl.LazyFrame:
         .sort("vehicle_id", "day", "times", "code", descending=[False, False, True, False])
         .group_by("vehicle_id", "day", maintain_order=True)
         .agg(pl.col("code").first())
-        .with_columns(pid_fuel=pl.col("code").replace_strict(_FUEL_OF_PID, default=None, return_dtype=pl.String))
+        .with_columns(pid_fuel=pl.col("code").replace_strict(FUEL_OF_PID, default=None, return_dtype=pl.String))
     )
     return trips.with_columns(day=pl.col("started_at_us") // _DAY_US).join(
         named, on=["vehicle_id", "day"], how="left"

@@ -8,7 +8,8 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from smartdrive_dagster.domain.fuel import FUELS, blend, trip_fuel
+from smartdrive_dagster.domain.fuel import trip_fuel
+from smartdrive_dagster.domain.fuel_types import FUELS, blend
 from smartdrive_dagster.domain.trips import segment_trips
 from smartdrive_dagster.lake.frames import conform, polars_schema
 from smartdrive_dagster.tables import driving, facts

@@ -123,6 +123,8 @@ def test_a_merge_takes_back_a_split_within_a_trip():
     said = [word("split", NOON_S + 30), word("merge", NOON_S, NOON_S + 60, set_s=1)]
     trips = corrected(three_trips(), *said)
     assert (spans(trips)[0], flags(trips)[0]) == ((0, 60), False)
+    again = corrected(three_trips(), *said, word("split", NOON_S + 30, set_s=2))
+    assert (spans(again)[0], flags(again)[:2]) == ((0, 29), [True, True])
 
 
 def test_a_label_is_that_of_every_trip_that_it_meets_and_the_latest_wins():

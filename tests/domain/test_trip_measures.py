@@ -163,6 +163,11 @@ def test_a_trip_says_where_driving_events_can_be_seen(rate_hz: float, coverage_p
     assert trip["event_distance_km"] == pytest.approx(distance_km)
 
 
+def test_the_pause_before_a_trip_is_no_interval_of_it():
+    trips = trips_of(drive(10, 1, speed_kmh=36.0) + drive(1, 1, start_s=50_000, speed_kmh=36.0))
+    assert trips["speed_rate_hz"].to_list() == [1, 1]
+
+
 def test_two_slow_devices_do_not_see_events_together():
     slow = [drive(100, 0.6, start_s=43_200 + n * 0.8, speed_kmh=72.0, device_id=f"d{n}") for n in range(2)]
     trip = only(slow[0] + slow[1])

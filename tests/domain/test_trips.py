@@ -489,7 +489,7 @@ def window(samples: list[Sample], days: Days) -> list[Sample]:
     return [row for row in samples if row["event_at"].date() in days]
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(samples=bursts(), gap_s=GAPS)
 def test_day_by_day_with_its_halo_gives_the_rows_of_all_at_once(samples: list[Sample], gap_s: float):
     at_once = trips_of(samples, gap_s=gap_s)
@@ -501,7 +501,7 @@ def test_day_by_day_with_its_halo_gives_the_rows_of_all_at_once(samples: list[Sa
     assert_frame_equal(pl.concat(one_by_one).sort("vehicle_id", "started_at"), at_once, check_exact=True)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(samples=bursts(), gap_s=GAPS, first=st.integers(0, 6), length=st.integers(0, 3), more=st.integers(0, 3))
 def test_a_range_of_days_with_any_wider_halo_gives_the_same_rows(
     samples: list[Sample], gap_s: float, first: int, length: int, more: int
@@ -527,14 +527,14 @@ def test_the_halo_suffices_for_the_longest_gap_and_a_day_less_does_not(chain: ra
     assert not narrow.equals(expected)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(data=st.data(), gap_s=GAPS, samples=bursts(3))
 def test_the_order_of_the_rows_does_not_matter(data: st.DataObject, gap_s: float, samples: list[Sample]):
     shuffled = data.draw(st.permutations(samples))
     assert_frame_equal(trips_of(shuffled, gap_s=gap_s), trips_of(samples, gap_s=gap_s), check_exact=True)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(samples=bursts(3), gap_s=GAPS)
 def test_a_sample_delivered_twice_adds_only_to_the_count(samples: list[Sample], gap_s: float):
     once, twice = (trips_of(rows, gap_s=gap_s) for rows in (samples, samples + samples))
@@ -550,7 +550,7 @@ def distance_without_cuts_km(speeds: dict[float, float], gap_s: float) -> float:
     )
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(
     speeds=st.dictionaries(
         st.builds(
