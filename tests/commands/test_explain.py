@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from smartdrive_dagster.cli import app
+from smartdrive_dagster.domain.trips import ALGO_VERSION
 from smartdrive_dagster.tables import bronze, gold, silver
 from tests.made_lake import CAR, DAY, LATER, OTHER, House
 from tests.messages import OTHER_VIN, START, VIN, telemetry
@@ -40,7 +41,7 @@ def test_a_trip_names_its_silver_rows_messages_objects_and_versions(house: House
     trip = trip_of(house, CAR)
     found = told("gold.trips", str(trip["trip_id"])[:10])
     assert found["key"] == {"trip_id": trip["trip_id"]}
-    assert found["facts"] == {"vehicle_id": CAR, "algo_version": "1", "samples": 60}
+    assert found["facts"] == {"vehicle_id": CAR, "algo_version": ALGO_VERSION, "samples": 60}
     begin, end = START.isoformat(), (START + timedelta(seconds=59)).isoformat()
     assert found["silver"] == [{"table": "silver.telemetry", "rows": 60, "first_at": begin, "last_at": end}]
     (message,) = found["messages"]

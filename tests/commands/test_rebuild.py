@@ -160,7 +160,9 @@ class TestCommand:
         house.compute()
         done = self.run("--accept-differences")
         assert done.exit_code == 0
-        assert "rows differ in gold.trips, marts.vehicle_daily\n" in done.output
+        (line,) = (line for line in done.output.splitlines() if line.startswith("rows differ in"))
+        assert {"gold.trips", "marts.vehicle_daily"} <= set(line.removeprefix("rows differ in ").split(", "))
+        assert "silver" not in line
         assert house.lakehouse.open(gold.TRIPS).count() == 6
 
     def test_a_lake_that_is_not_there_is_built_in_its_place(self, configured: House) -> None:

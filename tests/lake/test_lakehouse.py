@@ -25,7 +25,10 @@ REPOSITORY = Path(__file__).parents[2]
 
 
 def objects(*names: str, day: date = DAY, size: int = 1) -> pl.DataFrame:
-    rows = [(f"telemetry/dt={day}/hr=08/{name}.jsonl", day, "telemetry", size, 1, 9, None, None) for name in names]
+    rows = [
+        (f"telemetry/dt={day}/hr=08/{name}.jsonl", day, "telemetry", size, 1, 9, None, None, None)
+        for name in names
+    ]
     return pl.DataFrame(rows, polars_schema(bronze.OBJECTS), orient="row")
 
 
