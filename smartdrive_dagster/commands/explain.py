@@ -128,6 +128,7 @@ def explanation(
     import polars as pl
 
     from smartdrive_dagster.defs.backfill import recomputations
+    from smartdrive_dagster.lake.lakehouse import HISTORY
     from smartdrive_dagster.lake.lineage import (
         RowNotFoundError,
         find_row,
@@ -173,7 +174,7 @@ def explanation(
         last_at=span.last if span else None,
         version=written.version if written else None,
         written_at=written.at if written else None,
-        batch=read[str(table)].transaction(f"{table}/{day}") if day else None,
+        batch=max(map(read[str(table)].transaction, (f"{table}/{day}", f"{table}/{HISTORY}"))) if day else None,
         silver=[_silver_part(name, rows) for name, rows in parts.items()],
         messages=[line | {"is_landed": line["object_key"] in landed} for line in told.iter_rows(named=True)],
         versions={name: snapshot.version for name, snapshot in read.items()},
