@@ -9,7 +9,7 @@ export DAGSTER_HOME := $(STATE)/dagster
 export DAGSTER_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check ui notebook bench bench-edge faults faults-edge safety docs lock clean
+.PHONY: help demo test check ui notebook bench bench-edge eval eval-driving faults faults-edge safety docs lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,12 +46,18 @@ notebook: $(STAMP) ## open the trips notebook (marimo)
 bench: $(STAMP) ## measure ingestion against a plain reader of the same objects
 	$(BIN)/python benchmarks/ingestion.py
 
+eval-driving: $(STAMP) ## judge driving events on simulated drives, and beside a recorder's own on real ones (a minute)
+	$(BIN)/python benchmarks/driving_eval.py $(if $(QUICK),--quick)
+
 bench-edge: $(STAMP) ## measure the collector: crank capture, and what it takes of the machine (half an hour)
 	$(BIN)/python edge/benchmarks/crank_capture.py
 	$(BIN)/python edge/benchmarks/collector_resources.py
 
-faults: $(STAMP) ## kill ingestion 200 times at and inside commits (a few minutes)
-	SMARTDRIVE_KILLS=200 $(BIN)/python -m pytest tests/faults -n 2
+faults: $(STAMP) ## kill, starve and race the lake; count what is lost and doubled (an hour; QUICK=1: minutes)
+	$(BIN)/python -m tests.faults.lake_faults $(if $(QUICK),--quick)
+
+eval: $(STAMP) ## judge 10,000 simulated starts of known batteries: error of health, false alarms, misses (minutes)
+	$(BIN)/python -m benchmarks.battery_eval $(if $(QUICK),--quick)
 
 faults-edge: $(STAMP) ## kill collector, broker and lander, unplug, fill the disk; count what is lost (half an hour)
 	$(BIN)/python -m tests.faults.edge_faults $(if $(QUICK),--quick)

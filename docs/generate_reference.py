@@ -18,7 +18,10 @@ from smartdrive_dagster.tables import ALL, Column, Table
 from smartdrive_dagster.tables.silver import REASONS
 
 REFERENCE: Final = Path(__file__).parent / "reference"
-_COMMANDS: Final = ("demo", "up", "land", "process", "import", "sql", "status")
+_COMMANDS: Final = (
+    *("demo", "up", "land", "process", "import", "sql", "status", "explain", "backfill", "rebuild"),
+    *("alerts", "dtc", "import-dtc"),
+)
 _EDGE_COMMANDS: Final = ("run", "doctor", "status", "calibrate", "simulate", "certs", "broker")
 _CERTS: Final = ("init", "broker", "device", "lander", "revoke")
 _MADE: Final = "<!-- Made by docs/generate_reference.py: change the code, not this page. -->"

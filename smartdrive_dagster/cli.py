@@ -1,8 +1,7 @@
 """The `smartdrive` command. Each command reads the settings once and hands values on."""
 
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -10,6 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from smartdrive_dagster.commands import alerting as alert_commands
+from smartdrive_dagster.commands import backfill as backfill_command
+from smartdrive_dagster.commands import codes as code_commands
+from smartdrive_dagster.commands import explain as explain_command
+from smartdrive_dagster.commands import rebuild as rebuild_command
+from smartdrive_dagster.commands.bars import progress as _progress
 from smartdrive_dagster.settings import SecretMissingError, Settings
 from smartdrive_dagster.up import command as up_command
 from smartdrive_dagster.watch import command as watch_command
@@ -213,11 +218,18 @@ def import_(
 @app.command(
     epilog="Examples:\n\n  smartdrive sql 'select * from gold.trips order by started_at limit 5'\n\n"
     "  smartdrive sql 'from marts.vehicle_daily' --format csv > daily.csv\n\n"
-    "  smartdrive sql 'describe gold.trips'"
+    "  smartdrive sql 'describe gold.trips'\n\n"
+    "  smartdrive sql 'select count(*) from gold.trips' --as-of 2026-11-20T12:00Z"
 )
 def sql(
     query: Annotated[str, typer.Argument(help="One SELECT over bronze.*, silver.*, gold.* and marts.*")],
     form: Annotated[str, typer.Option("--format", help="table, csv, json or parquet")] = "table",
+    as_of: Annotated[
+        str | None,
+        typer.Option(
+            help="The tables as they were: at an instant (ISO 8601), or when gold.trips@12 was committed"
+        ),
+    ] = None,
 ) -> None:
     """Ask the lake with DuckDB, read-only. Times are shown in SMARTDRIVE_TIME_ZONE."""
     from smartdrive_dagster.lake.lakehouse import Lakehouse
@@ -226,12 +238,18 @@ def sql(
     if form not in FORMATS:
         raise typer.BadParameter(f"{form!r} is not one of {', '.join(FORMATS)}", param_hint="--format")
     settings = Settings()
-    frame = ask(Lakehouse(settings.lake_url), query, time_zone=settings.time_zone)
+    frame = ask(Lakehouse(settings.lake_url), query, time_zone=settings.time_zone, as_of=as_of)
     write_result(frame, cast("Format", form), sys.stdout.buffer)
 
 
 app.command(epilog=watch_command.EPILOG)(watch_command.status)
 app.command(epilog=up_command.EPILOG)(up_command.up)
+app.command(epilog=backfill_command.EPILOG)(backfill_command.backfill)
+app.command(epilog=explain_command.EPILOG)(explain_command.explain)
+app.command(epilog=rebuild_command.EPILOG)(rebuild_command.rebuild)
+app.add_typer(alert_commands.alerts, name="alerts")
+app.command(epilog=code_commands.DTC_EPILOG)(code_commands.dtc)
+app.command(name="import-dtc", epilog=code_commands.IMPORT_EPILOG)(code_commands.import_dtc)
 
 
 def main() -> None:
@@ -253,6 +271,8 @@ def main() -> None:
 
 # Errors whose text tells a user what to do. By name: importing their modules would slow down every --help.
 _TOLD = {
+    "BackfillError",
+    "CodeFileError",
     "CredentialsMissingError",
     "DemoOptionsError",
     "FormatError",
@@ -265,10 +285,13 @@ _TOLD = {
     "NoCredentialsError",
     "OptionError",
     "PreflightError",
+    "RebuildError",
     "RoadError",
+    "RowNotFoundError",
     "ProcessingError",
     "QueryError",
     "SchemaChangeError",
+    "ShadowError",
     "StateError",
 }
 
@@ -280,17 +303,6 @@ def _advance(bars: Any, task: Any, done: int) -> None:
 def _fail(text: str) -> None:
     typer.secho(f"smartdrive: {text}", err=True, fg=typer.colors.RED)
     raise SystemExit(1)
-
-
-@contextmanager
-def _progress() -> Iterator[Any]:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    from smartdrive_dagster.screens import console
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console(error=True)) as bars:
-        yield bars
 
 
 def _vehicles_of(lakehouse: "Lakehouse", devices: Sequence[str]) -> dict[str, str]:

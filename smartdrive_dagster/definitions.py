@@ -14,6 +14,7 @@ from smartdrive_dagster.defs.jobs import (
     PRUNING_JOB,
     TABLE_CHECKS,
 )
+from smartdrive_dagster.defs.notify import alert_sensor, daily_digest, failure_sensor, notify
 from smartdrive_dagster.defs.resources import LakeResource
 from smartdrive_dagster.defs.triggers import (
     daily_sweep,
@@ -32,9 +33,9 @@ def definitions(settings: Settings) -> dg.Definitions:
     return dg.Definitions(
         assets=[LANDING, bronze_and_silver, *gold_assets()],
         asset_checks=TABLE_CHECKS,
-        jobs=[INGEST_JOB, GOLD_JOB, NIGHTLY_CHECKS_JOB, MAINTENANCE_JOB, PRUNING_JOB],
-        sensors=[landing_sensor, gold_sensor],
-        schedules=[daily_sweep, nightly_gold, nightly_checks, nightly_maintenance, nightly_pruning],
+        jobs=[INGEST_JOB, GOLD_JOB, NIGHTLY_CHECKS_JOB, MAINTENANCE_JOB, PRUNING_JOB, notify],
+        sensors=[landing_sensor, gold_sensor, alert_sensor, failure_sensor],
+        schedules=[daily_sweep, nightly_gold, nightly_checks, nightly_maintenance, nightly_pruning, daily_digest],
         resources={"lake": LakeResource.of(settings)},
         executor=dg.in_process_executor,
     )

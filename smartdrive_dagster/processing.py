@@ -25,6 +25,7 @@ from smartdrive_dagster.up.preflight import prepare_dagster
 
 HOME: Final = Path(".smartdrive/dagster")
 _RANGE_START, _RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
+_DAEMON_ALIVE_S: Final = 60.0  # it says so every 30 s
 _SILENT: Final = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 _NO_WAIT: Final = {
     **_SILENT,
@@ -101,6 +102,16 @@ def process(
     if failures:
         raise ProcessingError("; ".join(failures))
     return len(pending) + len(stale)
+
+
+def who_is_at_work(instance: dg.DagsterInstance, now: datetime) -> str | None:
+    """Who of this Dagster may be writing to the lake: a run, or a daemon that may start one; None if nobody is."""
+    active = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
+    if runs := instance.get_runs(dg.RunsFilter(statuses=active)):
+        return f"Dagster run {runs[0].run_id} ({runs[0].job_name}) is under way"
+    beats = [beat.timestamp for beat in instance.get_daemon_heartbeats().values()]
+    age_s = now.timestamp() - max(beats, default=0.0)
+    return f"a Dagster daemon was alive {age_s:.0f} s ago" if age_s < _DAEMON_ALIVE_S else None
 
 
 def check_tables(settings: Settings, instance: dg.DagsterInstance) -> dict[str, bool]:

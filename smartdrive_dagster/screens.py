@@ -110,6 +110,26 @@ def show_checks(checks: Mapping[str, bool]) -> RenderableType:
     return Text(f"all {len(checks)} table checks passed (unique keys, balances)", style="green")
 
 
+def show_alerts(alerts: pl.DataFrame, told: pl.DataFrame) -> RenderableType:
+    """Alerts, each with what has become of telling it over which channel.
+
+    Args:
+        alerts: rows of gold.alerts, in the order in which they are shown.
+        told: the outbox's latest steps.
+    """
+    if alerts.is_empty():
+        return Text("no alert", style="green")
+    steps: dict[str, list[str]] = {}
+    for episode, channel, state in told.select("episode_id", "channel", "state").iter_rows():
+        steps.setdefault(episode, []).append(f"{channel} {state}".strip())
+    grid = _grid("Alerts", "severity", "vehicle", "since", "state", "what", "told")
+    columns = ("alert_id", "severity", "vehicle_id", "opened_at", "state", "title")
+    for alert, severity, vehicle, opened_at, state, title in alerts.select(columns).iter_rows():
+        since = f"{opened_at:%Y-%m-%d %H:%M}"
+        grid.add_row(severity, f"{vehicle[:8]}…", since, state, title, ", ".join(steps.get(alert, ())))
+    return grid
+
+
 def show_commands(commands: Mapping[str, str]) -> RenderableType:
     """What to try next."""
     lines = Text("Try next\n", style="bold")
@@ -146,7 +166,21 @@ def console(*, error: bool = False) -> Console:
 
 def _grid(title: str, *columns: str) -> Grid:
     grid = Grid(title=title, title_justify="left", title_style="bold", header_style="dim")
-    textual = {"", "table", "vehicle", "vehicle_id", "reason", "what it means", "readings", "what they are"}
+    textual = {
+        "",
+        "severity",
+        "since",
+        "state",
+        "what",
+        "told",
+        "table",
+        "vehicle",
+        "vehicle_id",
+        "reason",
+        "what it means",
+        "readings",
+        "what they are",
+    }
     for column in columns:
         grid.add_column(column, justify="left" if column in textual else "right")
     return grid

@@ -37,6 +37,10 @@ class Settings(BaseSettings):
         description="File with the lake's secret, outside the lake; made on first use for a lake on disk",
     )
     secret: str | None = Field(default=None, repr=False, description="The secret itself, in place of the file")
+    dtc_file: Path = Field(
+        default=Path(".smartdrive/dtc.csv"),
+        description="Titles of trouble codes that `smartdrive import-dtc` imported; need not exist",
+    )
     time_zone: str = Field(default="UTC", description="IANA name of the zone in which an owner's days run")
     trip_gap_s: float = Field(default=300.0, gt=0, le=86_400, description="A longer pause ends a trip (seconds)")
 

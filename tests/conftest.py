@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
-import subprocess
-import sys
-import time
-import uuid
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -18,6 +13,7 @@ from hypothesis import settings
 
 from smartdrive_dagster.lake.frames import polars_schema
 from smartdrive_dagster.tables import Column, Table
+from tests.object_store import fresh_bucket, object_store
 
 RowsOf = Callable[..., pl.DataFrame]
 
@@ -69,47 +65,16 @@ def _no_cloud_from_outside() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def s3_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of an S3 service on the loopback, with the AWS_ variables that lead there."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    url = f"http://127.0.0.1:{port}"
-    log = tmp_path_factory.mktemp("moto") / "server.log"
-    with log.open("wb") as output, pytest.MonkeyPatch.context() as patch:
-        command = [str(Path(sys.executable).with_name("moto_server")), "-H", "127.0.0.1", "-p", str(port)]
-        server = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=dict(os.environ))
-        try:
-            _wait_for(port, server, log)
-            for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL_S3"):
-                patch.delenv(name, raising=False)
-            patch.setenv("AWS_ENDPOINT_URL", url)
-            patch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
-            patch.setenv("AWS_SECRET_ACCESS_KEY", "not'a'secret")
-            patch.setenv("AWS_REGION", "eu-central-1")
-            patch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
-            patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-            yield url
-        finally:
-            server.terminate()
-            server.wait(timeout=20)
-
-
-def _wait_for(port: int, server: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        assert server.poll() is None, log.read_text()
-        with socket.socket() as client:
-            client.settimeout(1)
-            if client.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.1)
-    raise TimeoutError(f"moto_server did not open its port: {log.read_text()}")
+    with object_store(tmp_path_factory.mktemp("moto")) as url:
+        yield url
 
 
 @pytest.fixture(autouse=True)
-def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in os.environ:
         if name.startswith("SMARTDRIVE_") and name != "SMARTDRIVE_SHARED_DATA":
             monkeypatch.delenv(name)
+    monkeypatch.setenv("SMARTDRIVE_STATE_URL", str(tmp_path / "state"))  # its default lies where the tests run
 
 
 @pytest.fixture(params=["disk", "s3"])
@@ -117,12 +82,7 @@ def root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """A fresh place for a lake and its landing zone: a directory, then a bucket."""
     if request.param == "disk":
         return str(tmp_path)
-    import boto3
-
-    endpoint = request.getfixturevalue("s3_endpoint")
-    bucket = f"b-{uuid.uuid4().hex[:20]}"
-    boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1").create_bucket(Bucket=bucket)
-    return f"s3://{bucket}/home"
+    return fresh_bucket(request.getfixturevalue("s3_endpoint"))
 
 
 @pytest.fixture(scope="session")

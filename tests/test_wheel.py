@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from smartdrive_dagster.lake.models import readable_tables
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -30,14 +32,19 @@ sys.path.insert(0, {str(unpacked)!r})
 import smartdrive_dagster
 assert smartdrive_dagster.__file__.startswith({str(unpacked)!r}), smartdrive_dagster.__file__
 from smartdrive_dagster.lake.models import load_models
+from smartdrive_dagster.knowledge.trouble_codes import load_advice, load_book
 from smartdrive_dagster.landing.recorded.formats import known_formats
 from smartdrive_dagster.definitions import defs
+assert load_book().title("P0171").tier == "own" and load_advice()["P0171"]
 print(sorted(load_models()), sorted(known_formats()), len(defs().resolve_all_asset_keys()))
 """
     command = [sys.executable, "-I", "-c", program]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == ["['vehicle_daily']", "['car-scanner']", "10"]
+    shipped = sorted(path.stem for path in (ROOT / "dbt_like_models" / "marts").glob("*.sql"))
+    assert (
+        done.stdout.strip() == f"{shipped} ['car-scanner'] {len(readable_tables()) + 1}"
+    )  # and landing's objects
 
 
 def test_the_contracts_are_in_the_wheel(unpacked: Path) -> None:

@@ -25,7 +25,8 @@ daily_trips as (
         sum(distance_km order by started_at, trip_id) as distance_km,
         sum(duration_s order by started_at, trip_id) as driving_s,
         sum(idle_s order by started_at, trip_id) as idle_s,
-        sum(measured_s order by started_at, trip_id) filter (where distance_km is not null) as measured_s,
+        sum(speed_distance_km order by started_at, trip_id) as speed_distance_km,
+        sum(measured_s order by started_at, trip_id) filter (where speed_distance_km is not null) as measured_s,
         max(max_speed_kmh) as max_speed_kmh,
         min(started_at) as first_started_at,
         max(ended_at) as last_ended_at
@@ -54,7 +55,7 @@ vehicle_days as (
         coalesce(daily_trips.driving_s, 0) as driving_s,
         if(daily_trips.trips is null, 0, daily_trips.idle_s) as idle_s,
         daily_trips.max_speed_kmh,
-        daily_trips.distance_km / (nullif(daily_trips.measured_s, 0) / 3600) as mean_speed_kmh,
+        daily_trips.speed_distance_km / (nullif(daily_trips.measured_s, 0) / 3600) as mean_speed_kmh,
         daily_trips.first_started_at,
         daily_trips.last_ended_at,
         daily_telemetry.min_adapter_voltage_v,

@@ -15,7 +15,9 @@ dated as (
         ended_at,
         duration_s,
         distance_km,
+        speed_distance_km,
         duration_s * speed_coverage_pct / 100 as measured_s,
+        event_distance_km,
         max_speed_kmh,
         idle_s
     from trips

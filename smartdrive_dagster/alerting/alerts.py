@@ -12,12 +12,10 @@ from smartdrive_dagster.alerting.outbox import NEWS
 from smartdrive_dagster.lake.lakehouse import Lakehouse
 from smartdrive_dagster.tables import Days
 from smartdrive_dagster.tables.alerts import ALERTS
-from smartdrive_dagster.tables.facts import VEHICLES
 
 
 def recent_alerts(lakehouse: Lakehouse, *, now: datetime, severity: Severity) -> list[Notice]:
-    """Alerts that opened within the last day and are at least so urgent, by the names that their owners gave."""
-    names = dict(lakehouse.scan(VEHICLES).select("vehicle_id", "name").drop_nulls().collect().iter_rows())
+    """Alerts that opened within the last day and are at least so urgent."""
     days = Days((now - NEWS).date(), now.date())
     rows = lakehouse.scan(ALERTS, days).sort("opened_at", "alert_id").collect()
     columns = rows.select("alert_id", "vehicle_id", "severity", "title", "text", "opened_at")
@@ -25,7 +23,7 @@ def recent_alerts(lakehouse: Lakehouse, *, now: datetime, severity: Severity) ->
         Notice(
             episode_id=alert,
             severity=cast("Severity", level),
-            title=f"{names.get(vehicle) or f'vehicle {vehicle[:8]}'}: {title}",
+            title=f"vehicle {vehicle[:8]}: {title}",
             text=text,
             opened_at=opened_at,
         )

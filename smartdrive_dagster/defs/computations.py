@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from smartdrive_dagster.domain.identity import digest
 from smartdrive_dagster.lake.models import Model, load_models
 from smartdrive_dagster.settings import Settings
-from smartdrive_dagster.tables import Days, Table, gold, silver
+from smartdrive_dagster.tables import Days, Table, alerts, battery, codes, driving, gold, silver
 
 if TYPE_CHECKING:
     import polars as pl
@@ -44,6 +44,12 @@ class Scope:
     def history(self, lakehouse: Lakehouse, table: Table) -> pl.LazyFrame:
         """Read all days of a table, of the scope's vehicles only."""
         return self.of_vehicles(lakehouse.scan(table))
+
+    def of_days(self, rows: pl.LazyFrame) -> pl.LazyFrame:
+        """Rows of the scope's days."""
+        import polars as pl
+
+        return rows.filter(pl.col("event_date").is_between(self.days.first, self.days.last))
 
     def of_vehicles(self, rows: pl.LazyFrame) -> pl.LazyFrame:
         """Rows of the scope's vehicles."""
@@ -91,13 +97,126 @@ def _trips(lakehouse: Lakehouse, scope: Scope, settings: Settings) -> pl.DataFra
     return found.collect(engine="streaming")
 
 
+def _driving_events(lakehouse: Lakehouse, scope: Scope, settings: Settings) -> pl.DataFrame:
+    from smartdrive_dagster.domain import driving_events
+
+    telemetry = scope.scan(lakehouse, silver.TELEMETRY, driving_events.HALO_DAYS)
+    return driving_events.detect_driving_events(telemetry, days=scope.days).collect(engine="streaming")
+
+
+def _incidents(lakehouse: Lakehouse, scope: Scope, settings: Settings) -> pl.DataFrame:
+    from smartdrive_dagster.domain import incidents
+
+    telemetry = scope.scan(lakehouse, silver.TELEMETRY, incidents.HALO_DAYS)
+    return incidents.detect_incidents(telemetry, days=scope.days).collect(engine="streaming")
+
+
+def _trip_fuel(lakehouse: Lakehouse, scope: Scope, settings: Settings) -> pl.DataFrame:
+    from smartdrive_dagster.domain import fuel
+
+    telemetry = scope.scan(lakehouse, silver.TELEMETRY, fuel.HALO_DAYS)
+    return fuel.trip_fuel(telemetry, scope.scan(lakehouse, gold.TRIPS, 0), None).collect(engine="streaming")
+
+
+def _cranks(lakehouse: Lakehouse, scope: Scope, settings: Settings) -> pl.DataFrame:
+    from smartdrive_dagster.domain import cranks
+
+    telemetry = scope.scan(lakehouse, silver.TELEMETRY, cranks.HALO_DAYS)
+    return cranks.detect_cranks(telemetry, days=scope.days).collect(engine="streaming")
+
+
+def _parked_days(lakehouse: Lakehouse, scope: Scope, settings: Settings) -> pl.DataFrame:
+    from smartdrive_dagster.domain import parked_days
+
+    telemetry = scope.scan(lakehouse, silver.TELEMETRY, parked_days.HALO_DAYS)
+    return parked_days.summarise_parked_days(telemetry, days=scope.days).collect(engine="streaming")
+
+
+def _battery_health(lakehouse: Lakehouse, scope: Scope, settings: Settings) -> pl.DataFrame:
+    from smartdrive_dagster.domain.battery_health import assess_battery
+
+    return scope.of_days(assess_battery(scope.history(lakehouse, battery.CRANKS))).collect()
+
+
+def _drain_episodes(lakehouse: Lakehouse, scope: Scope, settings: Settings) -> pl.DataFrame:
+    from smartdrive_dagster.domain.drain import find_drain_episodes
+
+    found = find_drain_episodes(
+        scope.history(lakehouse, battery.PARKED_DAYS), scope.history(lakehouse, silver.EVENTS)
+    )
+    return scope.of_days(found).collect()
+
+
+def _dtc_episodes(lakehouse: Lakehouse, scope: Scope, settings: Settings) -> pl.DataFrame:
+    from smartdrive_dagster.domain.dtc_episodes import dtc_episodes
+    from smartdrive_dagster.knowledge.trouble_codes import load_book
+
+    found = dtc_episodes(
+        scope.history(lakehouse, silver.DTC_READINGS),
+        scope.history(lakehouse, silver.EVENTS),
+        None,  # the lamp would have to be looked for in all telemetry, at every batch
+        days=scope.days,
+        book=load_book(settings.dtc_file),
+    )
+    return found.collect(engine="streaming")
+
+
+def _alerts(lakehouse: Lakehouse, scope: Scope, settings: Settings) -> pl.DataFrame:
+    from smartdrive_dagster.domain import alerts as domain
+
+    found = domain.alerts(
+        health=scope.history(lakehouse, battery.BATTERY_HEALTH),
+        cranks=scope.history(lakehouse, battery.CRANKS),
+        drains=scope.history(lakehouse, battery.DRAIN_EPISODES),
+        codes=scope.history(lakehouse, codes.DTC_EPISODES),
+        incidents=scope.history(lakehouse, driving.INCIDENTS),
+        events=scope.history(lakehouse, silver.EVENTS),
+        days=scope.days,
+    )
+    return found.collect()
+
+
 _GOLD: Final = (
+    Computation(gold.TRIPS, (silver.TELEMETRY,), _trips, version="2", halo_days=2),
+    Computation(driving.DRIVING_EVENTS, (silver.TELEMETRY,), _driving_events, version="1", halo_days=2),
+    Computation(driving.INCIDENTS, (silver.TELEMETRY,), _incidents, version="1", halo_days=2),
+    Computation(driving.TRIP_FUEL, (silver.TELEMETRY, gold.TRIPS), _trip_fuel, version="1", halo_days=2),
+    Computation(battery.CRANKS, (silver.TELEMETRY,), _cranks, version="1", halo_days=1),
+    Computation(battery.PARKED_DAYS, (silver.TELEMETRY,), _parked_days, version="1", halo_days=7),
     Computation(
-        table=gold.TRIPS,
-        reads=(silver.TELEMETRY,),
-        compute=_trips,
+        battery.BATTERY_HEALTH, (battery.CRANKS,), _battery_health, version="1", halo_days=0, is_history=True
+    ),
+    Computation(
+        battery.DRAIN_EPISODES,
+        (battery.PARKED_DAYS, silver.EVENTS),
+        _drain_episodes,
         version="1",
-        halo_days=2,
+        halo_days=0,
+        is_history=True,
+    ),
+    Computation(
+        codes.DTC_EPISODES,
+        (silver.DTC_READINGS, silver.EVENTS),
+        _dtc_episodes,
+        version="1",
+        halo_days=0,
+        is_history=True,
+        channels=("events",),
+    ),
+    Computation(
+        alerts.ALERTS,
+        (
+            battery.BATTERY_HEALTH,
+            battery.CRANKS,
+            battery.DRAIN_EPISODES,
+            codes.DTC_EPISODES,
+            driving.INCIDENTS,
+            silver.EVENTS,
+        ),
+        _alerts,
+        version="1",
+        halo_days=0,
+        is_history=True,
     ),
 )
 

@@ -117,7 +117,7 @@ def bronze_and_silver(
         yield batch_failed(error)
         raise dg.Failure(str(error), allow_retries=False) from error
     if progress.unreadable or progress.unlisted:
-        context.instance.add_run_tags(context.run_id, {UNREADABLE_TAG: str(len(progress.unreadable))})
+        context.instance.add_run_tags(context.run.run_id, {UNREADABLE_TAG: str(len(progress.unreadable))})
         raise dg.Failure(_unreadable(progress), allow_retries=False)
     lakehouse = lake.lakehouse()
     for table in TABLES:

@@ -4,6 +4,7 @@ What is due is asked of Gold and of the outbox, never of an event: a notificatio
 is due again at the next look. A backfill or a rebuild marks its alerts as not to be told before it commits them.
 """
 
+import warnings
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -86,12 +87,7 @@ def daily_digest(lake: LakeResource) -> dg.RunRequest | dg.SkipReason:
     return dg.RunRequest(run_config={"ops": {"send_alerts": {"config": {"as_digest": True}}}})
 
 
-@dg.run_failure_sensor(
-    default_status=dg.DefaultSensorStatus.RUNNING,
-    minimum_interval_seconds=60,
-    description="Tells of runs that failed: once a day for each job.",
-)
-def failure_sensor(context: dg.RunFailureSensorContext, lake: LakeResource) -> None:
+def _tell_of_failure(context: dg.RunFailureSensorContext, lake: LakeResource) -> None:
     """Tell of a failed run; `smartdrive status --check` tells of an orchestrator that has stopped altogether."""
     from smartdrive_dagster.alerting.message import Notice
 
@@ -107,6 +103,16 @@ def failure_sensor(context: dg.RunFailureSensorContext, lake: LakeResource) -> N
         opened_at=now,
     )
     outbox_of(settings).deliver([failed], _channels(settings), now=now)
+
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", dg.BetaWarning)  # of a parameter that is not given
+    failure_sensor = dg.run_failure_sensor(
+        name="failure_sensor",
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        minimum_interval_seconds=60,
+        description="Tells of runs that failed: once a day for each job.",
+    )(_tell_of_failure)
 
 
 def outbox_of(settings: Settings) -> "Outbox":

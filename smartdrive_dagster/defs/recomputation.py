@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
 import polars as pl
 
+from smartdrive_dagster.alerting.outbox import Outbox
 from smartdrive_dagster.defs.computations import Computation, Scope, computations, reach_days
 from smartdrive_dagster.domain.staleness import (
     candidate_days,
@@ -26,10 +27,9 @@ from smartdrive_dagster.lake.lakehouse import Commit, Lakehouse, Snapshot
 from smartdrive_dagster.lake.models import failing_rows
 from smartdrive_dagster.settings import Settings
 from smartdrive_dagster.tables import Days, Table, ranges, silver
+from smartdrive_dagster.tables.alerts import ALERTS
 
 CHUNK_DAYS: Final = 31
-FORECAST_DAYS: Final = 16
-"""How far beyond today a row may lie: as far as weather is forecast."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,6 @@ def recompute(
     *,
     redo: bool,
     until: date,
-    before_commit: Callable[[pl.DataFrame], object] = lambda rows: None,
 ) -> Iterator[Commit]:
     """Bring a table up to date for some days, in commits of at most `CHUNK_DAYS` days.
 
@@ -103,13 +102,12 @@ def recompute(
         settings: the owner's thresholds.
         redo: compute all of these days and vehicles, not only what the ledger shows as stale.
         until: the last day that has begun.
-        before_commit: is shown the rows of each commit before it is made.
 
     Raises:
         BatchRejectedError: the rows break the table's spec or a mart's data tests; that batch is not committed.
     """
     if computation.is_history:
-        yield from _recompute_history(lakehouse, computation, days, settings, redo, until, before_commit)
+        yield from _recompute_history(lakehouse, computation, days, settings, redo, until)
         return
     reach = reach_days(computation, computations())
     if redo:
@@ -129,7 +127,6 @@ def recompute(
             vehicles = vehicles_touching(touched, {day: fresh[day] for day in due}, reach)
         computed = _computed(lakehouse, computation, ranges(due), vehicles, settings)
         merged = _merged(computation.table, set(due), vehicles, computed)
-        before_commit(computed)
         yield lakehouse.replace_days(computation.table, merged, due, batch=batch)
 
 
@@ -140,30 +137,45 @@ def _recompute_history(
     settings: Settings,
     redo: bool,
     until: date,
-    before_commit: Callable[[pl.DataFrame], object],
 ) -> Iterator[Commit]:
-    """From the earliest touched day on, for the touched vehicles alone."""
+    """From the earliest day that may have changed on, for the touched vehicles alone."""
     table, reach = computation.table, reach_days(computation, computations())
+    column = table.partition_by or ""
     ledger = Ledger(lakehouse.open(silver.MESSAGES))
     seen = lakehouse.history_fresh_until(table)
     batch = _batch_of_inputs(lakehouse, computation, ledger, None, until, seen)
     touched = ledger.touched(computation.channels, floor=0 if redo else seen)
     if touched.is_empty() or (batch <= seen and not redo):
         return
-    starts = sorted({day - timedelta(reach) for day in touched.get_column("event_date")})
-    present = lakehouse.scan(table).select(pl.col(table.partition_by or "").max()).collect().item()
-    first = max(min(days), starts[0]) if redo else starts[0]
-    ahead = (until + timedelta(FORECAST_DAYS), starts[-1] + timedelta(2 * reach), present)
-    last = max(day for day in ahead if day is not None)
-    if first > last:
-        return
     named = None if redo or not computation.by_vehicle else set(touched.get_column("vehicle_id"))
     vehicles = None if named is None or None in named else named
+    touched_days: list[date] = touched.get_column("event_date").to_list()
+    # A row stands on the day that its episode opened, and changes when the episode goes on or ends.
+    present = lakehouse.scan(table)
+    if vehicles is not None:
+        present = present.filter(pl.col("vehicle_id").is_in(vehicles))
+    held = present.select(pl.col(column).min().alias("first"), pl.col(column).max().alias("last")).collect()
+    starts: tuple[date | None, ...] = (min(touched_days) - timedelta(reach), held.item(0, "first"))
+    ends: tuple[date | None, ...] = (until, max(touched_days) + timedelta(reach), held.item(0, "last"))
+    first = min(day for day in starts if day is not None)
+    last = max(day for day in ends if day is not None)
+    if redo:
+        first = max(first, min(days))
+    if first > last:
+        return
     window = Days(first, last)
     computed = _computed(lakehouse, computation, [window], vehicles, settings)
     merged = _merged(table, set(window), vehicles, computed)
-    before_commit(computed)
+    if redo and table is ALERTS:
+        _tell_nobody(computed, settings)
     yield lakehouse.replace_days(table, merged, window, batch=max(batch, seen), as_history=True)
+
+
+def _tell_nobody(alerts: pl.DataFrame, settings: Settings) -> None:
+    """Of what a backfill or a rebuild brings up nobody is told, so it is said before the rows are there."""
+    if not alerts.is_empty():
+        outbox = Outbox(Lakehouse(settings.state_url))
+        outbox.suppress(alerts.get_column("alert_id").to_list(), now=datetime.now(UTC))
 
 
 def _computed(

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from smartdrive_dagster.defs.dead_runs import process_tag
 from smartdrive_dagster.settings import Settings
 
 if TYPE_CHECKING:
@@ -31,6 +32,11 @@ class LakeResource(dg.ConfigurableResource):  # type: ignore[type-arg]
             time_zone=settings.time_zone,
             trip_gap_s=settings.trip_gap_s,
         )
+
+    def setup_for_execution(self, context: dg.InitResourceContext) -> None:
+        """Have a run say which process it is, so that others can tell whether it is alive."""
+        if context.run is not None and context.instance is not None:
+            context.instance.add_run_tags(context.run.run_id, process_tag())
 
     @property
     def settings(self) -> Settings:

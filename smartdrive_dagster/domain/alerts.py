@@ -34,6 +34,7 @@ _PARTS: Final = (
 )
 _NOTHING: Final = pl.lit(None, pl.String)
 _NEVER: Final = pl.lit(None, pl.Datetime("us", "UTC"))
+_CHARGE_EVENTS: Final = ("low_voltage", "resumed", "ignition_on")
 _HEALTH_RANK: Final = {"warning": 1, "critical": 2}
 
 
@@ -42,7 +43,6 @@ def alerts(
     health: pl.LazyFrame,
     cranks: pl.LazyFrame,
     drains: pl.LazyFrame,
-    risks: pl.LazyFrame,
     codes: pl.LazyFrame,
     incidents: pl.LazyFrame,
     events: pl.LazyFrame,
@@ -54,10 +54,9 @@ def alerts(
         health: all rows of gold.battery_health of the vehicles, in any order.
         cranks: all rows of gold.cranks.
         drains: all rows of gold.drain_episodes.
-        risks: all rows of gold.winter_risk.
         codes: all rows of gold.dtc_episodes.
         incidents: all rows of gold.incidents.
-        events: all rows of silver.events of the types low_voltage, resumed and ignition_on.
+        events: all rows of silver.events; low_voltage, resumed and ignition_on are used.
         days: UTC days whose alerts are wanted, by their opening.
 
     Returns:
@@ -67,7 +66,6 @@ def alerts(
         _battery(health, cranks, "warning"),
         _battery(health, cranks, "critical"),
         _drains(drains),
-        _winter(risks),
         _codes(codes),
         _incidents(incidents),
         _low_voltage(events),
@@ -112,18 +110,10 @@ def _battery(health: pl.LazyFrame, cranks: pl.LazyFrame, severity: str) -> pl.La
         if severity == "critical"
         else "The battery is weaker than it was. Have it tested, and charge it fully once."
     )
-    soh = (
-        pl.when(pl.col("soh_pct").is_not_null())
-        .then(
-            pl.format(
-                "State of health {} % (between {} and {}).",
-                *(
-                    pl.col(name).round(0).cast(pl.Int64, strict=False)
-                    for name in ("soh_pct", "soh_low_pct", "soh_high_pct")
-                ),
-            )
-        )
-        .otherwise(pl.lit("State of health not known yet."))
+    percent = {name: pl.col(name).round(0).cast(pl.Int64) for name in ("soh_pct", "soh_low_pct", "soh_high_pct")}
+    between = pl.format(" (between {} and {})", percent["soh_low_pct"], percent["soh_high_pct"]).fill_null("")
+    soh = pl.format("State of health {} %{}.", percent["soh_pct"], between).fill_null(
+        "State of health not known yet."
     )
     return (
         judged.filter(is_bad)
@@ -169,32 +159,6 @@ def _drains(drains: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
-def _winter(risks: pl.LazyFrame) -> pl.LazyFrame:
-    """A forecast is over when its day is."""
-    midnight = pl.col("event_date").cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
-    coldest = pl.col("forecast_min_c").round(0).cast(pl.Int64)
-    return (
-        risks.filter(pl.col("is_at_risk"))
-        .with_columns(
-            kind=pl.lit("winter"),
-            subject=_NOTHING,
-            severity=pl.lit("warning"),
-            opened_at=pl.col("forecast_at"),
-            updated_at=pl.col("forecast_at"),
-            resolved_at=midnight + pl.duration(days=1),
-            title=pl.format("Frost on {}: the battery may not start the engine", pl.col("event_date")),
-            text=pl.format(
-                "Down to {} °C are forecast, and the battery is weak or not charged. Charge it tonight, or park "
-                "under a roof.",
-                coldest,
-            ),
-            source_table=pl.lit("gold.winter_risk"),
-            source_id=pl.col("event_date").cast(pl.String),
-        )
-        .drop_nulls("opened_at")
-    )
-
-
 def _codes(codes: pl.LazyFrame) -> pl.LazyFrame:
     advice = {
         "critical": "Stop where it is safe and do not drive on before it was looked at.",
@@ -237,13 +201,17 @@ def _incidents(incidents: pl.LazyFrame) -> pl.LazyFrame:
 def _low_voltage(events: pl.LazyFrame) -> pl.LazyFrame:
     """From the device's warning to the next sign of a charged battery or of a start."""
     is_sign = pl.col("type") == "low_voltage"
-    ordered = events.sort("vehicle_id", "event_at", "message_id").with_columns(
-        over_at=pl.when(~is_sign)
-        .then(pl.col("event_at"))
-        .otherwise(_NEVER)
-        .shift(-1)
-        .backward_fill()
-        .over("vehicle_id"),
+    ordered = (
+        events.filter(pl.col("type").is_in(_CHARGE_EVENTS))
+        .sort("vehicle_id", "event_at", "message_id")
+        .with_columns(
+            over_at=pl.when(~is_sign)
+            .then(pl.col("event_at"))
+            .otherwise(_NEVER)
+            .shift(-1)
+            .backward_fill()
+            .over("vehicle_id"),
+        )
     )
     return (
         ordered.filter(is_sign)

@@ -206,10 +206,10 @@ def decode_message(payload: bytes) -> Telemetry | Event | Rejection:
     except UnicodeDecodeError as error:
         rejection = Rejection("not_utf8", f"byte {error.start}")
     except msgspec.ValidationError as error:
-        rejection = _validation_rejection(str(error), _sender(payload))
+        rejection = validation_rejection(str(error), _sender(payload))
     except (msgspec.DecodeError, ValueError) as error:
         rejection = Rejection("not_json", str(error))
-    except _FieldTwiceError:
+    except FieldTwiceError:
         rejection = Rejection("schema_violated", "A field stands twice in one object")
     except RecursionError:
         rejection = Rejection("not_json", "nested too deeply")
@@ -222,29 +222,29 @@ def _by_schema(payload: bytes) -> Telemetry | Event | Rejection:
             telemetry = _TELEMETRY_V1.decode(payload)
             # As many colons as fields: each field stands once, and there is none that we do not know.
             if payload.count(b":") != _FIELDS_V1 + len(telemetry.signals):
-                _refuse_a_field_twice(payload)
+                refuse_a_field_twice(payload)
             return _telemetry_v1(telemetry)
         case "events.v1":
             event = _EVENT_V1.decode(payload)
-            _refuse_a_field_twice(payload)
+            refuse_a_field_twice(payload)
             return _event_v1(event)
         case msgspec.UNSET:
             sample = _TELEMETRY_V0.decode(payload)
-            _refuse_a_field_twice(payload)
+            refuse_a_field_twice(payload)
             return _telemetry_v0(sample)
         case _:
             return Rejection("schema_unknown", "known are telemetry.v1, events.v1 and telemetry.v0 (no name)")
 
 
-class _FieldTwiceError(Exception):
-    pass
+class FieldTwiceError(Exception):
+    """A message names a field twice."""
 
 
-def _refuse_a_field_twice(payload: bytes) -> None:
+def refuse_a_field_twice(payload: bytes) -> None:
     """Of a field that stands twice readers take the first or the last: whose message it is would depend on them.
 
     Raises:
-        _FieldTwiceError: an object names a field twice.
+        FieldTwiceError: an object names a field twice.
         RecursionError: it is nested too deeply.
     """
     json.loads(
@@ -258,10 +258,11 @@ def _refuse_a_field_twice(payload: bytes) -> None:
 
 def _each_once(fields: list[tuple[str, Any]]) -> None:
     if len({name for name, _ in fields}) != len(fields):
-        raise _FieldTwiceError
+        raise FieldTwiceError
 
 
-def _validation_rejection(text: str, sender: Sender | None) -> Rejection:
+def validation_rejection(text: str, sender: Sender | None = None) -> Rejection:
+    """Turn the words of a failed validation into a rejection that quotes no value."""
     if text.startswith("Invalid enum value"):  # the only text that quotes what was sent
         return Rejection("schema_violated", f"Expected a known value{text[text.rindex(' - at `$') :]}", sender)
     if "out of range" in text or (text.startswith("Expected `object`") and "$" not in text):
@@ -292,7 +293,7 @@ def _telemetry_v1(message: _TelemetryV1) -> Telemetry | Rejection:
         vin=message.vin,
         device_id=message.device_id,
         message_id=message_id(message.device_id, message.boot_id, message.seq),
-        content_digest=_content_digest("telemetry.v1", content),
+        content_digest=content_digest("telemetry.v1", content),
         phase=message.phase,
         is_synced=message.clock == "synced",
         t_ms=message.t,
@@ -318,7 +319,7 @@ def _event_v1(message: _EventV1) -> Event | Rejection:
         vin=message.vin,
         device_id=message.device_id,
         message_id=message_id(message.device_id, message.boot_id, message.seq),
-        content_digest=_content_digest("events.v1", (message.vin, message.t, message.type, canonical)),
+        content_digest=content_digest("events.v1", (message.vin, message.t, message.type, canonical)),
         t_ms=message.t,
         type=message.type,
         detail=msgspec.json.encode(message.detail, order="sorted").decode(),
@@ -372,7 +373,7 @@ def _telemetry_v0(message: _TelemetryV0) -> Telemetry | Rejection:
         signals[_V0_SIGNALS.get(pid.pid_code, pid.pid_code)] = [pid.value]
     own = {"RPM": message.rpm, "ELM_VOLTAGE": message.voltage, "SPEED": message.speed}
     signals |= {name: [value] for name, value in own.items() if value is not None}
-    content = _content_digest("telemetry.v0", (message.vin, t_ms, signals))
+    content = content_digest("telemetry.v0", (message.vin, t_ms, signals))
     return Telemetry(
         vin=message.vin,
         device_id=None,
@@ -385,5 +386,6 @@ def _telemetry_v0(message: _TelemetryV0) -> Telemetry | Rejection:
     )
 
 
-def _content_digest(schema: str, content: tuple[object, ...]) -> str:
+def content_digest(schema: str, content: tuple[object, ...]) -> str:
+    """128 bits over a message's content, the same for the same values however they were written."""
     return digest(schema.encode() + b"\x1f" + msgspec.json.encode(content, order="sorted"))

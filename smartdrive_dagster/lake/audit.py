@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import polars as pl
@@ -88,6 +89,11 @@ def row_hash(lakehouse: Lakehouse, table: Table) -> str:
         The number of rows and the sums of two 64-bit hashes of each, in hexadecimal.
     """
     return frame_hash(table, lakehouse.scan(table))
+
+
+def row_hashes(lakehouse: Lakehouse, tables: Iterable[Table]) -> dict[str, str]:
+    """`row_hash` of several tables by their names."""
+    return {str(table): row_hash(lakehouse, table) for table in tables}
 
 
 def frame_hash(table: Table, rows: pl.LazyFrame) -> str:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterable
+from datetime import datetime
 from importlib import resources
 from typing import TYPE_CHECKING, Final
 from uuid import uuid4
@@ -65,16 +66,21 @@ def session(time_zone: str) -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def connect(lakehouse: Lakehouse, *, time_zone: str, tables: Iterable[Table]) -> duckdb.DuckDBPyConnection:
+def connect(
+    lakehouse: Lakehouse, *, time_zone: str, tables: Iterable[Table], as_of: datetime | None = None
+) -> duckdb.DuckDBPyConnection:
     """Open DuckDB over some tables of the lake, read-only and locked.
 
-    Every query reads the newest version of each table it names. `INSTALL`, `LOAD` and `SET` are refused, and so is
-    to read, attach or copy to anything outside the lake's root; no view can be written to.
+    Every query reads the newest version of each table it names, or the one that it had at an instant. `INSTALL`,
+    `LOAD` and `SET` are refused, and so is to read, attach or copy to anything outside the lake's root; no
+    view can be written to.
 
     Args:
         lakehouse: the lake.
         time_zone: IANA name of the zone in which dates are taken from instants.
         tables: the tables to show.
+        as_of: show them as they were then. A table that did not exist yet is empty; a query that names one whose
+            log does not reach back so far fails and says so.
 
     Raises:
         CredentialsMissingError: the lake is on S3 and there are no credentials.
@@ -86,8 +92,10 @@ def connect(lakehouse: Lakehouse, *, time_zone: str, tables: Iterable[Table]) ->
             _create_secret(connection, lakehouse.url)
         _load_extension(connection, "delta")
         for table in tables:
-            connection.execute(_view(lakehouse, table))
-            _add_absent_columns(connection, lakehouse, table)
+            relation = _relation(lakehouse, table, as_of)
+            connection.execute(f"CREATE VIEW {table} AS {relation}")
+            if absent := _absent_columns(connection, table):
+                connection.execute(f"CREATE OR REPLACE VIEW {table} AS {relation} SELECT *, {absent}")
             connection.execute(_comments(connection, table))
         connection.execute(f"SET allowed_directories = [{quoted(f'{lakehouse.url}/')}]")
         connection.execute("SET enable_external_access = false")
@@ -115,23 +123,39 @@ def _load_extension(connection: duckdb.DuckDBPyConnection, name: str) -> None:
         connection.execute(f"LOAD {quoted(str(path))}")
 
 
-def _view(lakehouse: Lakehouse, table: Table) -> str:
-    if lakehouse.exists(table):
-        return f"CREATE VIEW {table} AS FROM delta_scan({quoted(lakehouse.uri(table))})"
+def _relation(lakehouse: Lakehouse, table: Table, as_of: datetime | None) -> str:
+    """The rows of a table now, or as they were, as DuckDB's FROM reads them."""
+    from smartdrive_dagster.lake.time_travel import TooLongAgoError
+
+    if as_of is None:
+        return f"FROM delta_scan({quoted(lakehouse.uri(table))})" if lakehouse.exists(table) else _empty(table)
+    try:
+        version = lakehouse.open(table, as_of=as_of).version
+    except TooLongAgoError as error:
+        return _failing(table, str(error))
+    return (
+        f"FROM delta_scan({quoted(lakehouse.uri(table))}, version = {version})" if version >= 0 else _empty(table)
+    )
+
+
+def _failing(table: Table, reason: str) -> str:
+    """A relation of the right columns that no query can read a row, or the want of one, from."""
+    failure = f"error({quoted(reason)})"
+    columns = ", ".join(f'CAST({failure} AS {DUCKDB_TYPES[c.dtype]}) AS "{c.name}"' for c in table.columns)
+    return f"SELECT {columns} FROM range(1) WHERE {failure}"  # noqa: S608 - quoted
+
+
+def _empty(table: Table) -> str:
     names = ", ".join(f'"{column.name}"' for column in table.columns)
     nulls = ", ".join(f"CAST(NULL AS {DUCKDB_TYPES[column.dtype]})" for column in table.columns)
-    return f"CREATE VIEW {table} AS FROM (VALUES ({nulls})) AS nothing({names}) WHERE false"
+    return f"FROM (VALUES ({nulls})) AS nothing({names}) WHERE false"
 
 
-def _add_absent_columns(connection: duckdb.DuckDBPyConnection, lakehouse: Lakehouse, table: Table) -> None:
-    """Show columns that the spec has gained since the table was last written: as nulls."""
+def _absent_columns(connection: duckdb.DuckDBPyConnection, table: Table) -> str:
+    """Columns that the spec has gained since the table was written so, as nulls; empty where there are none."""
     present = set(connection.sql(f"FROM {table}").columns)
-    absent = [column for column in table.columns if column.name not in present]
-    if absent:
-        nulls = ", ".join(f'CAST(NULL AS {DUCKDB_TYPES[column.dtype]}) AS "{column.name}"' for column in absent)
-        connection.execute(
-            f"CREATE OR REPLACE VIEW {table} AS FROM delta_scan({quoted(lakehouse.uri(table))}) SELECT *, {nulls}"
-        )
+    absent = (column for column in table.columns if column.name not in present)
+    return ", ".join(f'CAST(NULL AS {DUCKDB_TYPES[column.dtype]}) AS "{column.name}"' for column in absent)
 
 
 def _comments(connection: duckdb.DuckDBPyConnection, table: Table) -> str:

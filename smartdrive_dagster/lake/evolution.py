@@ -14,8 +14,9 @@ from deltalake import DeltaTable, Field, Schema
 from smartdrive_dagster.lake.frames import delta_schema
 from smartdrive_dagster.tables import Table
 
-RETENTION: Final = "interval 168 hours"
+RETENTION_HOURS: Final = 7 * 24
 """How far back time travel reaches; maintenance deletes what is older."""
+RETENTION: Final = f"interval {RETENTION_HOURS} hours"
 _REBUILD: Final = (
     "rebuild the lake with this version (`smartdrive rebuild`), or go on with the version that wrote it"
 )

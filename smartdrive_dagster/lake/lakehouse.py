@@ -25,6 +25,7 @@ from smartdrive_dagster.lake.evolution import (
 )
 from smartdrive_dagster.lake.frames import conform, delta_schema, polars_schema
 from smartdrive_dagster.lake.retries import Faults, attempts, past_faults
+from smartdrive_dagster.lake.time_travel import at_instant
 from smartdrive_dagster.lake.upkeep import Maintenance, maintain, merge
 from smartdrive_dagster.tables import Days, Table
 
@@ -150,12 +151,20 @@ class Lakehouse:
         """Whether the table has been created."""
         return DeltaTable.is_deltatable(self.uri(table), storage_options=self.storage_options)
 
-    def open(self, table: Table) -> Snapshot:
-        """Load the newest version of a table; one that does not exist yet is empty. Reading creates nothing."""
+    def open(self, table: Table, *, as_of: datetime | None = None) -> Snapshot:
+        """Load the newest version of a table, or the one that it had at an instant.
+
+        A table that does not exist yet, or did not then, is empty. Reading creates nothing.
+
+        Raises:
+            TooLongAgoError: the log does not reach back to `as_of`.
+        """
         try:
             delta = past_faults(lambda: self._load(table), is_remote=self._is_remote)
         except TableNotFoundError:
             delta = None
+        if delta is not None and as_of is not None:
+            delta = at_instant(delta, str(table), as_of)
         return Snapshot(table, delta, self.url, self.storage_options)
 
     def scan(self, table: Table, days: Days | None = None) -> pl.LazyFrame:

@@ -19,9 +19,11 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from smartdrive_dagster.lake.duck import connect
+from smartdrive_dagster.lake.evolution import RETENTION_HOURS
 from smartdrive_dagster.lake.lakehouse import Lakehouse
 from smartdrive_dagster.lake.models import readable_tables
 from smartdrive_dagster.lake.nearest import did_you_mean
+from smartdrive_dagster.lake.time_travel import AsOfError, parse_as_of
 from smartdrive_dagster.tables import Table
 
 Format = Literal["table", "csv", "json", "parquet"]
@@ -30,6 +32,11 @@ FORMATS: tuple[str, ...] = get_args(Format)
 _SHOWN_ROWS = 200
 _WIDE = 10_000
 _UNKNOWN_TABLE = re.compile(r'Table with name "?([\w.]+)"? does not exist')
+_MISSING_FILE = re.compile(r"\.parquet.*(No such file|404|Not Found)", re.DOTALL | re.IGNORECASE)
+_GONE = (
+    f"maintenance has deleted files of that version: time travel is sure for {RETENTION_HOURS // 24} days, "
+    "choose a later --as-of"
+)
 _UNKNOWN_COLUMN = re.compile(r'(?:Referenced column|does not have a column named) "(\w+)"')
 
 
@@ -37,29 +44,35 @@ class QueryError(ValueError):
     """A query that cannot be answered; the message says where and what to do."""
 
 
-def ask(lakehouse: Lakehouse, sql: str, *, time_zone: str) -> pl.DataFrame:
+def ask(lakehouse: Lakehouse, sql: str, *, time_zone: str, as_of: str | None = None) -> pl.DataFrame:
     """Answer one SELECT over the lake's tables and marts.
 
     Args:
         lakehouse: the lake.
         sql: one SELECT (or FROM, DESCRIBE, SHOW, SUMMARIZE), without parameters.
         time_zone: IANA name of the zone of timestamps and of the dates taken from them.
+        as_of: answer from the tables as they were then: an instant, or a table's version (`parse_as_of`).
 
     Returns:
         The rows; timestamps carry the zone, intervals are text.
 
     Raises:
-        QueryError: it is not one SELECT, it does not parse, or it names what is not there.
+        QueryError: it is not one SELECT, it does not parse, or it names what is not there, or no longer.
     """
     known = readable_tables()
-    with closing(connect(lakehouse, time_zone=time_zone, tables=known)) as connection:
+    try:
+        moment = parse_as_of(lakehouse, as_of, time_zone=time_zone, tables=known) if as_of else None
+    except AsOfError as error:
+        raise QueryError(str(error)) from error
+    with closing(connect(lakehouse, time_zone=time_zone, tables=known, as_of=moment)) as connection:
         try:
             statements = connection.extract_statements(sql)
             if [statement.type for statement in statements] != [duckdb.StatementType.SELECT]:
                 raise QueryError("only one SELECT at a time; the lake is read-only here")
             return to_frame(connection.sql(sql))
         except duckdb.Error as error:
-            raise QueryError("\n".join(filter(None, (str(error), _hint(str(error), known))))) from error
+            hint = _hint(str(error), known) or (_GONE if moment and _MISSING_FILE.search(str(error)) else "")
+            raise QueryError("\n".join(filter(None, (str(error), hint)))) from error
         except pl.exceptions.DuplicateError as error:
             raise QueryError(f"two columns of the result have the same name: {error}") from error
 

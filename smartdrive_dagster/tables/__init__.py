@@ -4,7 +4,7 @@ Schemas, comments, batch checks, the catalogue in the docs and Dagster's column 
 This package imports neither polars nor deltalake nor dagster, so that a code location loads quickly.
 """
 
-from smartdrive_dagster.tables import bronze, gold, silver
+from smartdrive_dagster.tables import alerts, battery, bronze, codes, driving, gold, silver
 from smartdrive_dagster.tables.days import Days, ranges
 from smartdrive_dagster.tables.table import Column, Table
 
@@ -17,6 +17,28 @@ ALL: tuple[Table, ...] = (
     silver.QUARANTINE,
     silver.MESSAGES,
     gold.TRIPS,
+    driving.DRIVING_EVENTS,
+    driving.INCIDENTS,
+    driving.TRIP_FUEL,
+    battery.CRANKS,
+    battery.PARKED_DAYS,
+    battery.BATTERY_HEALTH,
+    battery.DRAIN_EPISODES,
+    codes.DTC_EPISODES,
+    alerts.ALERTS,
 )
 
-__all__ = ["ALL", "Column", "Days", "Table", "bronze", "gold", "ranges", "silver"]
+__all__ = [
+    "ALL",
+    "Column",
+    "Days",
+    "Table",
+    "alerts",
+    "battery",
+    "bronze",
+    "codes",
+    "driving",
+    "gold",
+    "ranges",
+    "silver",
+]

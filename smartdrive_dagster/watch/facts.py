@@ -149,7 +149,7 @@ def _gaps(lakehouse: Lakehouse, recent: pl.DataFrame, at: datetime, grace: timed
         .agg(pl.col("missing").sum(), pl.len().alias("gaps"), pl.col("after").min(), pl.col("before").max())
     )
     drops = _drops(lakehouse, found.get_column("device_id").unique().to_list(), at)
-    return [Gap(*row, drops=drops.get(row[0])) for row in found.iter_rows()]
+    return [Gap(**row, drops=drops.get(row["device_id"])) for row in found.iter_rows(named=True)]
 
 
 def _drops(lakehouse: Lakehouse, devices: Sequence[str], at: datetime) -> dict[str, int]:

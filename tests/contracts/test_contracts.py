@@ -6,6 +6,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from smartdrive_dagster.landing.envelope import EnvelopeError, decode
+from smartdrive_dagster.tables.facts import BATTERY_TYPES, CORRECTION_KINDS, FUEL_TYPES
 from smartdrive_dagster.tables.signals import COLUMN_OF_SIGNAL
 from smartdrive_dagster.tables.silver import EVENT_TYPES, PHASES, REASONS
 
@@ -43,8 +44,9 @@ def line_of(wrapped: dict) -> bytes:
     )
 
 
-def test_the_five_contracts_are_there():
-    assert set(SCHEMAS) == {"ack.v1", "envelope", "events.v1", "telemetry.v0", "telemetry.v1"}
+def test_the_eight_contracts_are_there():
+    facts = {"correction.v1", "profile.v1", "weather.v1"}
+    assert set(SCHEMAS) == {"ack.v1", "envelope", "events.v1", "telemetry.v0", "telemetry.v1"} | facts
 
 
 @pytest.mark.parametrize("name", SCHEMAS)
@@ -105,6 +107,13 @@ def test_the_schemas_and_the_tables_name_the_same_phases_and_event_types():
     assert tuple(SCHEMAS["events.v1"]["properties"]["type"]["enum"]) == EVENT_TYPES
 
 
+def test_the_schemas_and_the_tables_name_the_same_corrections_fuels_and_batteries():
+    profile = SCHEMAS["profile.v1"]["properties"]
+    assert tuple(SCHEMAS["correction.v1"]["properties"]["kind"]["enum"]) == CORRECTION_KINDS
+    assert tuple(profile["fuel_type"]["enum"]) == (*FUEL_TYPES, None)
+    assert tuple(profile["battery_type"]["enum"]) == (*BATTERY_TYPES, None)
+
+
 def test_every_signal_with_a_column_fits_the_name_pattern():
     names = Draft202012Validator(SCHEMAS["telemetry.v1"]["properties"]["signals"]["propertyNames"])
     assert all(names.is_valid(signal) for signal in COLUMN_OF_SIGNAL)
@@ -115,7 +124,7 @@ def test_every_signal_with_a_column_fits_the_name_pattern():
     "broken", [str.lower, lambda vin: vin[:-1], lambda vin: f"{vin}0", lambda vin: f"{vin}\n"]
 )
 def test_every_schema_with_a_vin_refuses_a_broken_one(vin, broken):
-    for name in ("telemetry.v0", "telemetry.v1", "events.v1"):
+    for name in ("telemetry.v0", "telemetry.v1", "events.v1", "correction.v1", "profile.v1", "weather.v1"):
         schema = {**SCHEMAS[name]["properties"]["vin"], "$defs": SCHEMAS[name].get("$defs", {})}
         assert Draft202012Validator(schema).is_valid(vin)
         assert not Draft202012Validator(schema).is_valid(broken(vin))

@@ -50,7 +50,10 @@ def test_jobs_sensors_schedules_and_checks_are_as_reviewed(snapshot: SnapshotAss
     checks = repository.asset_graph.asset_check_keys
     assert {
         "jobs": sorted(name for name in repository.job_names if not name.startswith("__")),
-        "sensors": sorted(f"{s.name}: {s.job_name}, {s.default_status.name}" for s in repository.sensor_defs),
+        "sensors": sorted(
+            f"{s.name}: {', '.join(target.job_name for target in s.targets)}, {s.default_status.name}"
+            for s in repository.sensor_defs
+        ),
         "schedules": sorted(f"{s.name}: {s.cron_schedule}" for s in repository.schedule_defs),
         "checks": sorted(f"{check.asset_key.to_user_string()}: {check.name}" for check in checks),
     } == snapshot

@@ -13,6 +13,7 @@ import pytest
 
 from smartdrive_dagster.defs.ingestion import Ingestion, Progress
 from smartdrive_dagster.defs.work import pending_days
+from smartdrive_dagster.domain.identity import digest
 from smartdrive_dagster.lake.audit import balances, identities_with_two_contents
 from smartdrive_dagster.lake.lakehouse import Lakehouse
 from smartdrive_dagster.lake.query import ask
@@ -139,7 +140,21 @@ def test_every_unreadable_line_and_object_is_quarantined_with_its_reason(ingesti
         "object_corrupt": 1,
     }
     assert ingestion.lakehouse.scan(bronze.OBJECTS).collect().height == 5
+    hashes = ingestion.lakehouse.scan(silver.QUARANTINE).select("reason", "payload_digest").collect()
+    assert hashes.null_count().row(0) == (0, 0)
+    told = dict(hashes.iter_rows())
+    assert told["not_json"] == digest(b"{")
+    assert told["clock_unsynced"] == digest(telemetry(4, clock="unsynced"))
+    assert told["object_corrupt"] == digest(b"\x1f\x8bno gzip")
     assert_closed(ingestion)
+
+
+def test_a_conflict_and_a_sample_ahead_have_the_digest_of_their_message(ingestion: Ingestion) -> None:
+    other, ahead = telemetry(1, vin=OTHER_VIN), telemetry(2, samples=600)
+    land(ingestion.store, telemetry(1), other, ahead)
+    ingest(ingestion)
+    rows = ingestion.lakehouse.scan(silver.QUARANTINE).select("reason", "payload_digest").unique().collect()
+    assert sorted(rows.iter_rows()) == [("clock_ahead", digest(ahead)), ("conflict", digest(other))]
 
 
 def traffic(seed: int) -> list[list[bytes]]:

@@ -34,6 +34,11 @@ def table(config: Failing) -> dg.MaterializeResult:  # type: ignore[type-arg]
     )
 
 
+@dg.asset_check(asset=TABLE)
+def nightly() -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(passed=True)
+
+
 @dg.op
 def look(context: dg.OpExecutionContext) -> None:
     context.log_event(dg.AssetObservation(asset_key=TABLE))
@@ -46,7 +51,12 @@ def look_at_it() -> None:
 
 JOBS = dg.Definitions(
     assets=[table],
-    jobs=[dg.define_asset_job("ingest", [TABLE]), look_at_it],
+    asset_checks=[nightly],
+    jobs=[
+        dg.define_asset_job("ingest", dg.AssetSelection.assets(table) - dg.AssetSelection.checks(nightly)),
+        dg.define_asset_job("table_checks", dg.AssetSelection.checks(nightly)),
+        look_at_it,
+    ],
     executor=dg.in_process_executor,
 )
 
@@ -156,16 +166,19 @@ def test_a_run_that_is_young_or_under_way_stays(instance: dg.DagsterInstance) ->
 
 
 def test_what_else_the_ui_shows_stays(instance: dg.DagsterInstance) -> None:
+    def run_twice(job: str) -> str:
+        """The later one."""
+        execute = JOBS.resolve_job_def(job).execute_in_process
+        return [execute(instance=instance, run_config=QUIET).run_id for _ in range(2)][-1]
+
     run(instance, 0)
-    checked = run(instance, 0)
-    observe = JOBS.resolve_job_def("look_at_it").execute_in_process
-    observing = [observe(instance=instance, run_config=QUIET).run_id for _ in range(2)]
     failed = [run(instance, 1, fails=True) for _ in range(2)]
+    newest = {run(instance, 0), run_twice("look_at_it"), run_twice("table_checks")}
     two_weeks_later(instance)
-    assert kept(instance) == {checked, observing[1], failed[1]}
+    assert kept(instance) == {failed[1], *newest}
     mended = run(instance, 1)
     two_weeks_later(instance)
-    assert kept(instance) == {checked, observing[1], mended}
+    assert kept(instance) == {mended, *newest}
 
 
 def test_a_sensor_reads_the_history_of_runs_as_before(instance: dg.DagsterInstance) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from smartdrive_dagster.definitions import definitions
 from smartdrive_dagster.defs.computations import computations
+from smartdrive_dagster.defs.dead_runs import process_tag
 from smartdrive_dagster.defs.recomputation import recompute
 from smartdrive_dagster.defs.resources import LakeResource
 from smartdrive_dagster.defs.work import stale_gold_days
@@ -21,7 +22,7 @@ from smartdrive_dagster.lake.lakehouse import Lakehouse
 from smartdrive_dagster.lake.maintenance import MEMORY_BYTES
 from smartdrive_dagster.processing import ProcessingError, process
 from smartdrive_dagster.settings import Settings
-from smartdrive_dagster.tables import gold, silver
+from smartdrive_dagster.tables import bronze, gold, silver
 from tests.comparison import contents, versions
 from tests.messages import OTHER_VIN, SECRET, START, VIN, event, land, telemetry
 
@@ -103,6 +104,14 @@ def test_a_run_reports_rows_versions_and_passed_checks_of_every_table(house: Hou
     checks = done.get_asset_check_evaluations()
     assert len(checks) == len(rows)
     assert all(check.passed for check in checks)
+
+
+def test_a_run_says_which_process_it_is_so_that_a_dead_one_is_noticed(house: House) -> None:
+    house.drive(1)
+    house.ingest()
+    house.gold(DAY, DAY)
+    for run in house.instance.get_runs():
+        assert run.tags.items() >= process_tag().items()
 
 
 def test_no_vehicle_s_rows_or_names_appear_in_what_the_orchestrator_keeps(house: House) -> None:
@@ -316,12 +325,26 @@ def test_process_goes_on_until_nothing_is_left_whoever_waits(
     assert balances(house.lakehouse).close
 
 
+def test_a_run_out_of_budget_ends_between_two_batches_of_one_listing(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("smartdrive_dagster.defs.ingestion.BATCH_OBJECTS", 1)
+    for number in range(3):
+        house.drive(number)
+    config = {"ops": {"bronze_and_silver": {"config": {"budget_s": 1e-9}}}}
+    done = house.run("ingest", partition_key=DAY.isoformat(), run_config={**QUIET, **config})
+    assert done.success
+    assert house.lakehouse.open(bronze.OBJECTS).count() == 1
+
+
 def test_process_takes_all_that_can_be_read_and_then_says_what_cannot(house: House, tmp_path: Path) -> None:
     house.drive(1)
     house.drive(2, on=NEXT)
     unreadable = tmp_path / "landing" / f"telemetry/dt={DAY}/hr=09/0bad.jsonl"
     unreadable.symlink_to("/proc/self/mem")
-    with pytest.raises(ProcessingError, match=r"1 landing objects cannot be read.*0bad"):
+    with pytest.raises(ProcessingError, match=r"1 landing objects and 0 folders cannot be read.*0bad"):
         process(house.settings, house.instance)
+    failed = house.instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE]))
+    assert [run.tags["smartdrive/unreadable"] for run in failed] == ["1"]
     days = house.lakehouse.scan(gold.TRIPS).collect().get_column("event_date").to_list()
     assert sorted(days) == [DAY, NEXT]

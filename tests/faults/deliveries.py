@@ -1,4 +1,4 @@
-"""The campaign `deliveries`: copies, in any order, on any day and with clocks askew, neither add nor lose."""
+"""The campaign `deliveries`: copies in any order, on any day, with clocks askew, add nothing and lose nothing."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ from typing import Final
 import pytest
 
 from smartdrive_dagster.defs import ingestion as module
+from smartdrive_dagster.defs.computations import computations
 from smartdrive_dagster.defs.ingestion import Ingestion, Progress
-from smartdrive_dagster.defs.recomputation import recompute_mart, recompute_trips
+from smartdrive_dagster.defs.recomputation import recompute
 from smartdrive_dagster.defs.work import stale_gold_days
 from smartdrive_dagster.domain import claims
 from smartdrive_dagster.domain.decoding import LARGEST_SKEW_MS
 from smartdrive_dagster.lake.audit import balances
 from smartdrive_dagster.lake.lakehouse import Lakehouse
-from smartdrive_dagster.lake.models import load_models
 from smartdrive_dagster.landing.envelope import Envelope
 from smartdrive_dagster.landing.store import LandingStore
+from smartdrive_dagster.settings import Settings
 from smartdrive_dagster.tables import gold, silver
 from tests.comparison import contents, repeated, verdicts
 from tests.faults.harness import Campaign, Result, Step
@@ -39,7 +40,7 @@ COMPARED: Final = (
     silver.EVENTS,
     silver.DTC_READINGS,
     gold.TRIPS,
-    *(model.table for model in load_models().values()),
+    *(table for table in computations() if table.layer == "marts"),
 )
 
 
@@ -123,9 +124,9 @@ class Home:
     def gold(self) -> None:
         """All stale days, as the jobs compute them."""
         stale = stale_gold_days(self.lakehouse, until=UNTIL, floor=0)
-        list(recompute_trips(self.lakehouse, stale, 300, redo=False))
-        for model in load_models().values():
-            list(recompute_mart(self.lakehouse, model, stale, "UTC", redo=False, until=UNTIL))
+        settings = Settings(lake_url=self.lakehouse.url)
+        for computation in computations().values():
+            list(recompute(self.lakehouse, computation, stale, settings, redo=False, until=UNTIL))
 
 
 def deliver(folder: Path, copies: list[Copy], chance: random.Random) -> Home:

@@ -6,21 +6,16 @@ control runs the same trial with a spool that lets rows go at the broker's PUBAC
 
 from __future__ import annotations
 
-import argparse
 import os
-import platform
 import random
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from rich.console import Console
 from rich.table import Table
 from smartdrive_edge.simulator import FaultKind
 
@@ -30,60 +25,36 @@ from smartdrive_dagster.lake.lakehouse import Lakehouse
 from smartdrive_dagster.landing.store import LandingStore
 from smartdrive_dagster.tables import silver
 from tests.comparison import repeated
+from tests.faults import harness
 from tests.faults.edge_road import UNGUARDED, Road, TrialError, small_disk
+from tests.faults.harness import Campaign, Step
 from tests.messages import SECRET
 
 AGAIN_WITHIN_S: Final = 10.0
-Step = Callable[[str], None]
 
 
 @dataclass
-class Result:
-    """One campaign's count.
+class Result(harness.Result):
+    """One campaign's count; `lost` is what neither landed nor was counted as dropped, `duplicated` Silver's.
 
     Attributes:
-        campaign: its name.
-        trials: how many faults.
         messages: ever on the spool's disk.
-        lost: neither landed nor counted as dropped.
         dropped: counted by the spool.
         reissued: identities that landed with two contents.
-        twice: rows that Silver holds twice.
         again_s: from each fault's end to the next sample, s.
         landing_s: from each fault's end to the next landed object, s.
-        must_lose: whether it is the control.
     """
 
-    campaign: str
-    trials: int = 0
     messages: int = 0
-    lost: int = 0
     dropped: int = 0
     reissued: int = 0
-    twice: int = 0
     again_s: list[float] = field(default_factory=list)
     landing_s: list[float] = field(default_factory=list)
-    must_lose: bool = False
 
     @property
-    def is_good(self) -> bool:
-        """Whether the promise held, or the control failed as it has to."""
-        if self.must_lose:
-            return self.lost > 0
-        is_whole = not (self.lost or self.reissued or self.twice)
-        return is_whole and max(self.again_s, default=0.0) <= AGAIN_WITHIN_S
-
-    @property
-    def verdict(self) -> str:
-        """For the table."""
-        return ("loses, as it has to" if self.must_lose else "holds") if self.is_good else "FAILS"
-
-    def count(self, trials: int, step: Step) -> Iterator[int]:
-        """Number the trials, and say which is under way."""
-        for number in range(trials):
-            step(f"{number + 1} of {trials}")
-            yield number
-            self.trials += 1
+    def holds(self) -> bool:
+        """Whether nothing was lost, doubled or sent again with other data, and sampling went on soon."""
+        return super().holds and not self.reissued and max(self.again_s, default=0.0) <= AGAIN_WITHIN_S
 
     def close(self, road: Road) -> Result:
         """Balance what was committed against what landed."""
@@ -91,11 +62,8 @@ class Result:
         self.messages, self.dropped = road.committed(), road.dropped()
         self.lost = max(0, self.messages - len(landed) - self.dropped)
         self.reissued = sum(len(digests) > 1 for digests in landed.values())
-        self.twice = twice_in_silver(road.landing, road.folder / "lake")
+        self.duplicated = twice_in_silver(road.landing, road.folder / "lake")
         return self
-
-
-Campaign = Callable[[Path, int, Step], Result]
 
 
 @contextmanager
@@ -204,7 +172,7 @@ def unplug(folder: Path, trials: int, step: Step) -> Result:
 
 
 def control(folder: Path, trials: int, step: Step) -> Result:
-    result = Result("control: rows go at PUBACK", must_lose=True)
+    result = Result("control: rows go at PUBACK", must_fail=True)
     with _running(folder, "edge-control", collector=UNGUARDED) as road:
         for _ in result.count(trials, step):
             road.kill("lander")
@@ -216,31 +184,16 @@ def control(folder: Path, trials: int, step: Step) -> Result:
     return result.close(road)
 
 
-CAMPAIGNS: Final[dict[str, tuple[Campaign, int, int]]] = {
-    "collector": (kill_collector, 200, 4),
-    "broker": (kill_broker, 50, 2),
-    "lander": (kill_lander, 50, 4),
-    "offline": (offline_day, 1, 1),
-    "disk": (full_disk, 5, 1),
-    "unplug": (unplug, 50, 3),
-    "control": (control, 3, 1),
+CAMPAIGNS: Final[dict[str, Campaign]] = {
+    "collector": Campaign(kill_collector, 200, 4),
+    "broker": Campaign(kill_broker, 50, 2),
+    "lander": Campaign(kill_lander, 50, 4),
+    "offline": Campaign(offline_day, 1, 1),
+    "disk": Campaign(full_disk, 5, 1),
+    "unplug": Campaign(unplug, 50, 3),
+    "control": Campaign(control, 3, 1),
 }
-"""By name: the campaign, its trials, and those of its quick form."""
-
-
-def run(names: list[str], folder: Path, *, is_quick: bool, console: Console) -> Iterator[Result]:
-    """Run campaigns one after the other, showing how far they are."""
-    for name in names:
-        campaign, trials, quick = CAMPAIGNS[name]
-        with console.status(name) as status:
-            began = time.monotonic()
-            result = campaign(
-                folder / name,
-                quick if is_quick else trials,
-                lambda text, name=name: status.update(f"{name}: {text}"),  # type: ignore[misc]
-            )
-        console.print(f"{result.campaign}: {result.trials} trials in {time.monotonic() - began:.0f} s")
-        yield result
+"""By name."""
 
 
 def twice_in_silver(landing: Path, lake: Path) -> int:
@@ -261,8 +214,8 @@ def twice_in_silver(landing: Path, lake: Path) -> int:
     return sum(repeated(ingestion.lakehouse).values())
 
 
-def table_of(results: list[Result]) -> Table:
-    table = Table(title="The edge under faults")
+def table_of(title: str, results: Sequence[Result]) -> Table:
+    table = Table(title=title)
     for column in (
         "campaign",
         "trials",
@@ -284,19 +237,14 @@ def table_of(results: list[Result]) -> Table:
             f"{result.lost:,}",
             f"{result.dropped:,}",
             str(result.reissued),
-            str(result.twice),
+            str(result.duplicated),
             f"{max(result.again_s):.1f} s" if result.again_s else "",
             f"{max(result.landing_s):.1f} s" if result.landing_s else "",
-            "holds"
-            if result.is_good and not result.must_lose
-            else "loses, as it has to"
-            if result.is_good
-            else "FAILS",
+            result.verdict,
         )
     table.caption = (
         "Lost: neither landed nor counted as dropped. Again: longest time from a fault's end to the next sample; "
-        f"landing: to the next object. Twice: rows of Silver. {datetime.now(UTC):%Y-%m-%d}, "
-        f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}."
+        f"landing: to the next object. Twice: rows of Silver. {harness.made_on()}"
     )
     return table
 
@@ -310,25 +258,13 @@ def _fill(descriptor: int) -> None:
         return
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(
-        description="Kill, starve and unplug the road from the car to landing; count what is lost.",
-        epilog="Example: python -m tests.faults.edge_faults --quick collector control",
-    )
-    parser.add_argument("--quick", action="store_true", help="a few trials of each, in about two minutes")
-    parser.add_argument("campaign", nargs="*", help=f"of {', '.join(CAMPAIGNS)}; by default all")
-    given = parser.parse_args()
-    unknown = set(given.campaign) - CAMPAIGNS.keys()
-    if unknown:
-        parser.error(f"no campaign {', '.join(sorted(unknown))}; there are {', '.join(CAMPAIGNS)}")
-    console = Console(width=None if sys.stdout.isatty() else 140)
-    with tempfile.TemporaryDirectory(prefix="smartdrive-faults-") as directory:
-        folder = Path(directory)
-        names = given.campaign or list(CAMPAIGNS)
-        results = list(run(names, folder, is_quick=given.quick, console=console))
-    console.print(table_of(results))
-    return 0 if all(result.is_good for result in results) else 1
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(
+        harness.main(
+            "The edge under faults",
+            "Kill, starve and unplug the road from the car to landing; count what is lost. "
+            "Example: python -m tests.faults.edge_faults --quick collector control",
+            CAMPAIGNS,
+            table_of,
+        )
+    )

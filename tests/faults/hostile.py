@@ -188,7 +188,7 @@ def jobs(folder: Path, trials: int, step: Step) -> Result:
     landed = plant(folder, trials, is_quick=True)
     step("processing")
     done = lake_worker.run("process", folder, "--limit", str(2 * LIMIT_MIB))
-    if "died" in done or done["failed"]:
+    if "died" in done or done["failed"] or done["again"]:
         result.broken.append(f"a run failed: {done}")
         return result
     step("auditing")

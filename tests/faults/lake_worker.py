@@ -1,6 +1,6 @@
 """Work on a lake in a process of its own, whose peak of memory is known and whose data segment can be limited.
 
-Usage: python -m tests.faults.lake_worker COMMAND LAKE LANDING SECRET_FILE [--limit MIB] [--objects N] [--cursor C]
+Usage: python -m tests.faults.lake_worker COMMAND LAKE LANDING SECRET_FILE [--limit MIB] [--objects N]
 Prints one line of JSON: what was done, seconds, and peak_mib.
 """
 
@@ -77,19 +77,23 @@ def ingest_without_bounds(settings: Any, given: argparse.Namespace) -> dict[str,
 
 
 def process(settings: Any, given: argparse.Namespace) -> dict[str, Any]:
-    """The real jobs, as `smartdrive process` runs them."""
+    """The real jobs, as `smartdrive process` runs them; then again, when nothing should be left."""
     import dagster as dg
 
     from smartdrive_dagster.processing import process as process_now
 
     with dg.DagsterInstance.ephemeral() as instance:
         runs = process_now(settings, instance)
+        again = process_now(settings, instance)
         failed = instance.get_runs_count(dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE]))
-    return {"runs": runs, "failed": failed}
+    return {"runs": runs, "again": again, "failed": failed}
 
 
 def tick(settings: Any, given: argparse.Namespace) -> dict[str, Any]:
-    """One evaluation of each sensor, with its time; loading the definitions is not part of it."""
+    """Evaluate each sensor once, and that of Gold again with the cursor that it has left.
+
+    Loading the definitions is no part of the times.
+    """
     import dagster as dg
 
     from smartdrive_dagster.definitions import definitions
@@ -97,23 +101,26 @@ def tick(settings: Any, given: argparse.Namespace) -> dict[str, Any]:
     from smartdrive_dagster.defs.triggers import gold_sensor, landing_sensor
 
     repository = definitions(settings).get_repository_def()
-    answer: dict[str, Any] = {}
+
+    def evaluate(sensor: dg.SensorDefinition, cursor: str | None) -> dict[str, Any]:
+        context = dg.build_sensor_context(
+            instance=instance,
+            repository_def=repository,
+            resources={"lake": LakeResource.of(settings)},
+            cursor=cursor,
+        )
+        began, worked = time.monotonic(), time.process_time()
+        result = sensor.evaluate_tick(context)
+        return {
+            "seconds": time.monotonic() - began,
+            "cpu_s": time.process_time() - worked,
+            "requests": [[request.partition_key, dict(request.tags)] for request in result.run_requests or ()],
+            "cursor": result.cursor,
+        }
+
     with dg.DagsterInstance.ephemeral() as instance:
-        for sensor in (landing_sensor, gold_sensor):
-            context = dg.build_sensor_context(
-                instance=instance,
-                repository_def=repository,
-                resources={"lake": LakeResource.of(settings)},
-                cursor=given.cursor if sensor is gold_sensor else None,
-            )
-            began = time.monotonic()
-            result = sensor.evaluate_tick(context)
-            answer[sensor.name] = {
-                "seconds": round(time.monotonic() - began, 2),
-                "requests": [[r.partition_key, dict(r.tags)] for r in result.run_requests or ()],
-                "cursor": result.cursor,
-            }
-    return answer
+        landing, gold = evaluate(landing_sensor, None), evaluate(gold_sensor, None)
+        return {"landing": landing, "gold": gold, "gold with its cursor": evaluate(gold_sensor, gold["cursor"])}
 
 
 COMMANDS: Final[dict[str, Callable[[Any, argparse.Namespace], dict[str, Any]]]] = {
@@ -129,7 +136,6 @@ def main() -> None:
         parser.add_argument(name)
     parser.add_argument("--limit", type=int, default=0, help="of the data segment, MiB")
     parser.add_argument("--objects", type=int, default=0)
-    parser.add_argument("--cursor")
     given = parser.parse_args()
     if given.limit:
         resource.setrlimit(resource.RLIMIT_DATA, (given.limit * MIB, given.limit * MIB))

@@ -22,7 +22,7 @@ from smartdrive_dagster.lake.lakehouse import Commit, Lakehouse, Snapshot
 from smartdrive_dagster.landing.store import LandingStore
 from smartdrive_dagster.tables import Table, bronze
 from tests.faults.lake_road import batches_of, ingest, recompute_trips
-from tests.faults.worker import drop_guard
+from tests.faults.unguarded import DEDUPLICATION, drop
 from tests.messages import START
 
 TABLE: Final = bronze.OBJECTS
@@ -134,7 +134,7 @@ def take_in(
 ) -> None:
     """Ingest arrival days and bring Gold up to date, as one of several runs at once."""
     if not is_guarded:
-        drop_guard()
+        drop(DEDUPLICATION)
     lakehouse, store = Lakehouse(lake), LandingStore(landing)
     _report_and_wait(signals, number)
     with batches_of(batch):

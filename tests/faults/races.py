@@ -19,9 +19,12 @@ from smartdrive_dagster.landing.store import LandingStore
 from smartdrive_dagster.tables import silver
 from tests.faults.harness import Campaign, Result, Step
 from tests.faults.lake_road import batches_of, compare, ingest, recompute_trips, rows_of, stale_days
+from tests.faults.lake_work import Home
+from tests.faults.orchestrator import Orchestrator, until
 from tests.faults.race_worker import TABLE, start, take_in, wait_until_ready, write
-from tests.faults.s3_service import new_bucket, s3_service
-from tests.messages import SECRET, START, event, land, telemetry
+from tests.faults.s3_service import s3_service
+from tests.messages import START, event, land, telemetry
+from tests.object_store import fresh_bucket
 
 _FINISHED_WITHIN_S: Final = 3600.0
 _RUN_OBJECTS: Final = 12
@@ -37,7 +40,7 @@ def writers(*, on_s3: bool, is_guarded: bool = True) -> Callable[[Path, int, Ste
             name if is_guarded else "control: writers that do not look what is there", must_fail=not is_guarded
         )
         with ExitStack() as stack:
-            lake = new_bucket(stack.enter_context(s3_service(folder))) if on_s3 else str(folder / "lake")
+            lake = fresh_bucket(stack.enter_context(s3_service(folder))) if on_s3 else str(folder / "lake")
             step(name)
             began = time.monotonic()
             with at_once(folder, result) as processes:
@@ -150,12 +153,10 @@ def daemons(folder: Path, trials: int, step: Step) -> Result:
 
 
 def _race_daemons(folder: Path, result: Result) -> None:
-    from tests.end_to_end.test_daemon import daemon, until
-
-    shared = folder / "shared"
-    lakehouse, store = Lakehouse(str(shared / "lake")), LandingStore(str(shared / "landing"))
-    homes = [_home_over(shared, folder / name) for name in ("one", "other")]
-    with daemon(homes[0]), daemon(homes[1]):
+    home = Home(str(folder / "shared"))
+    lakehouse, store = home.lakehouse, home.store
+    one, other = (Orchestrator(folder / name, home) for name in ("one", "other"))
+    with one, other:
         for drive in range(_RUN_OBJECTS):
             _land_now(store, drive)
             time.sleep(1.0)
@@ -163,22 +164,12 @@ def _race_daemons(folder: Path, result: Result) -> None:
         until(lambda: _samples(lakehouse) == 60 * _RUN_OBJECTS, "all samples", 1200)
         until(lambda: balances(lakehouse).close and not stale_days(lakehouse), "balances and trips", 1200)
         result.recovered_s.append(time.monotonic() - began)
-        ran = [_ingest_runs(home) for home in homes]
+    ran = [len(daemon.runs(job="ingest")) for daemon in (one, other)]
     if not all(ran):
         result.broken.append(f"a daemon had nothing to do: {ran} runs")
     days = sorted({entry.landing_date for entry in store.list().objects})
-    compare(result, lakehouse, rows_of(_alone(shared / "clean", str(shared / "landing"), days)))
+    compare(result, lakehouse, rows_of(_alone(folder / "clean", store.url, days)))
     result.notes.append(f"{ran[0]} and {ran[1]} ingestion runs")
-
-
-def _home_over(shared: Path, home: Path) -> Path:
-    """A directory whose lake, landing zone and secret are those of another."""
-    home.mkdir(parents=True)
-    for name in ("lake", "landing"):
-        (shared / name).mkdir(parents=True, exist_ok=True)
-        (home / name).symlink_to(shared / name)
-    (home / "secret").write_bytes(SECRET)
-    return home
 
 
 def _land_now(store: LandingStore, drive: int) -> None:
@@ -189,13 +180,6 @@ def _land_now(store: LandingStore, drive: int) -> None:
 
 def _samples(lakehouse: Lakehouse) -> int:
     return lakehouse.open(silver.TELEMETRY).count()
-
-
-def _ingest_runs(home: Path) -> int:
-    import dagster as dg
-
-    with dg.DagsterInstance.from_config(str(home / "dagster")) as instance:
-        return len(instance.get_runs(dg.RunsFilter(job_name="ingest")))
 
 
 CAMPAIGNS: Final[dict[str, Campaign]] = {

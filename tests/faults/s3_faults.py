@@ -17,8 +17,9 @@ from smartdrive_dagster.landing.store import LandingStore
 from tests.faults.harness import Campaign, Result, Step
 from tests.faults.lake_road import batches_of, compare, ingest, once, recompute_trips, rows_of
 from tests.faults.s3_proxy import FaultyProxy
-from tests.faults.s3_service import PATIENCE, STALL_S, environment, new_bucket, s3_service
+from tests.faults.s3_service import PATIENCE, STALL_S, environment, s3_service
 from tests.messages import START, event, land, telemetry
+from tests.object_store import fresh_bucket
 
 _OBJECTS: Final = 4
 _BATCH: Final = 2
@@ -121,7 +122,7 @@ def _run(
     with s3_service(folder) as endpoint, batches_of(_BATCH):
         expected = rows_of(_road(str(folder / "clean"), once))
         for number in result.count(trials, step):
-            url = new_bucket(endpoint)
+            url = fresh_bucket(endpoint)
             proxy = FaultyProxy(endpoint, share=share, seed=number, stall_s=STALL_S)
             proxy.loses_first_commits = lose_commits
             again = _Repeating(_MOST_TRIES if share else 3)

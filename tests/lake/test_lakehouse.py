@@ -25,7 +25,10 @@ REPOSITORY = Path(__file__).parents[2]
 
 
 def objects(*names: str, day: date = DAY, size: int = 1) -> pl.DataFrame:
-    rows = [(f"telemetry/dt={day}/hr=08/{name}.jsonl", day, "telemetry", size, 1, 9, None, None) for name in names]
+    rows = [
+        (f"telemetry/dt={day}/hr=08/{name}.jsonl", day, "telemetry", size, 1, 9, None, None, None)
+        for name in names
+    ]
     return pl.DataFrame(rows, polars_schema(bronze.OBJECTS), orient="row")
 
 
@@ -40,6 +43,8 @@ def trips(day: date, *names: str, samples: int = 10) -> pl.DataFrame:
         "distance_method": "none",
         "samples": samples,
         "is_cut_at_midnight": False,
+        "has_several_devices": False,
+        "is_corrected": False,
         "algo_version": "1",
     }
     schema = polars_schema(gold.TRIPS)
@@ -348,7 +353,7 @@ def row_of(table: Table, number: int) -> pl.DataFrame:
         "map<string,double>": lambda: {"X1": 1.0},
         "array<struct<event_date:date,vehicle_id:string>>": lambda: [{"event_date": DAY, "vehicle_id": VEHICLE}],
     }
-    special = {"vehicle_id": VEHICLE, "device_id": DEVICE, "topic": f"vehicle/{VIN}/telemetry"}
+    special = {"vehicle_id": f"{VEHICLE}{number}", "device_id": DEVICE, "topic": f"vehicle/{VIN}/telemetry"}
     row = {
         column.name: f"telemetry/dt=2025-12-01/hr=08/{number}.jsonl"
         if column.name == "object_key"

@@ -109,7 +109,7 @@ def test_an_object_lags_until_the_ledger_has_it(home: Home) -> None:
     assert finding.kind == "landing_lags"
     assert finding.text.startswith("landing lags: 1 object landed")
     assert finding.text.endswith(f"ago: {key}")
-    (batch,) = home.ingestion.unread(NOW.date())
+    (batch,) = home.ingestion.unread(NOW.date(), Progress())
     home.ingestion.to_bronze(batch, Progress())
     assert home.kinds(later()) == ["landing_lags"]
     home.ingest()
@@ -118,7 +118,7 @@ def test_an_object_lags_until_the_ledger_has_it(home: Home) -> None:
 
 def test_what_lies_in_bronze_alone_lags_from_its_receipt(home: Home) -> None:
     key = home.land(telemetry(5, at=NOW - timedelta(hours=1)))
-    (batch,) = home.ingestion.unread(NOW.date())
+    (batch,) = home.ingestion.unread(NOW.date(), Progress())
     home.ingestion.to_bronze(batch, Progress())
     (home.directory / "landing" / key).unlink()  # its retention has ended
     assert home.kinds(soon()) == []

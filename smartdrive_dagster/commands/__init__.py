@@ -1,0 +1,1 @@
+"""Commands of `smartdrive`, a module per subject; `cli` registers them."""
