@@ -24,7 +24,7 @@ from smartdrive_dagster.lake.evolution import (
     table_properties,
 )
 from smartdrive_dagster.lake.frames import conform, delta_schema, polars_schema
-from smartdrive_dagster.lake.retries import MAX_FAULTS, attempts, may_pass, past_faults
+from smartdrive_dagster.lake.retries import Faults, attempts, past_faults
 from smartdrive_dagster.lake.time_travel import at_instant
 from smartdrive_dagster.lake.upkeep import Maintenance, maintain, merge
 from smartdrive_dagster.tables import Days, Table
@@ -291,14 +291,13 @@ class Lakehouse:
 
     def _until_written(self, table: Table, write: Callable[[Snapshot], Commit | None]) -> Commit:
         """Open, decide and write; after a lost race or a passing fault anew, on what is there by then."""
-        faults = 0
+        faults = Faults(is_remote=self._is_remote)
         for _ in attempts(_MAX_ATTEMPTS):
             try:
                 if commit := write(self._open_to_write(table)):
                     return commit
             except Exception as error:
-                faults += 1
-                if not self._is_remote or not may_pass(error) or faults == MAX_FAULTS:
+                if not faults.allow(error):
                     raise
         raise LakeConflictError(f"{table}: {_MAX_ATTEMPTS} attempts to commit lost to other writers")
 

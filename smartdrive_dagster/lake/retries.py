@@ -11,8 +11,9 @@ from deltalake.exceptions import CommitFailedError, DeltaError, SchemaMismatchEr
 
 FIRST_WAIT_S: Final = 0.02
 LONGEST_WAIT_S: Final = 10.0
-# Half a minute at most: an object store that is away for longer is for whoever starts runs.
 MAX_FAULTS: Final = 10
+# The clients have retries of their own: a store that is away for longer is for whoever starts runs.
+PATIENCE_S: Final = 30.0
 _T = TypeVar("_T")
 
 
@@ -40,14 +41,33 @@ def attempts(
         took_s = time.monotonic() - began
 
 
-def may_pass(error: Exception) -> bool:
-    """Whether an object store's error may be gone at the next attempt.
+class Faults:
+    """The faults that one piece of work meets.
 
-    delta-rs and Polars give refusals, time-outs and broken connections as `OSError` or as `DeltaError`, with
-    nothing but their text to tell them from a wrong password; so these are tried again too, in vain.
+    Args:
+        is_remote: it lies in an object store; a disk's faults do not pass.
+        now: seconds of a monotonic clock.
     """
-    lasting = (CommitFailedError, SchemaMismatchError, TableNotFoundError, FileNotFoundError)
-    return isinstance(error, (OSError, DeltaError)) and not isinstance(error, lasting)
+
+    def __init__(self, *, is_remote: bool, now: Callable[[], float] = time.monotonic) -> None:
+        self._is_remote = is_remote
+        self._now = now
+        self._count = 0
+        self._first_at: float | None = None
+
+    def allow(self, error: Exception) -> bool:
+        """Count a fault, and say whether to try again: it may pass, and there were not too many for too long.
+
+        delta-rs and Polars give refusals, time-outs and broken connections as `OSError` or as `DeltaError`, with
+        nothing but their text to tell them from a wrong password; so these are tried again too, in vain.
+        """
+        now = self._now()
+        self._first_at = now if self._first_at is None else self._first_at
+        self._count += 1
+        lasting = (CommitFailedError, SchemaMismatchError, TableNotFoundError, FileNotFoundError)
+        may_pass = isinstance(error, (OSError, DeltaError)) and not isinstance(error, lasting)
+        is_early = self._count < MAX_FAULTS and now - self._first_at < PATIENCE_S
+        return self._is_remote and may_pass and is_early
 
 
 def past_faults(work: Callable[[], _T], *, is_remote: bool) -> _T:
@@ -57,10 +77,11 @@ def past_faults(work: Callable[[], _T], *, is_remote: bool) -> _T:
         OSError: the fault did not pass, or it is one of a disk, which does not.
         DeltaError: likewise.
     """
-    for number in attempts(MAX_FAULTS):
+    faults = Faults(is_remote=is_remote)
+    for _ in attempts(MAX_FAULTS):
         try:
             return work()
         except Exception as error:
-            if not is_remote or not may_pass(error) or number == MAX_FAULTS - 1:
+            if not faults.allow(error):
                 raise
     raise AssertionError("the last attempt returns or raises")

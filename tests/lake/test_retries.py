@@ -10,7 +10,7 @@ import pytest
 from deltalake.exceptions import CommitFailedError, DeltaError
 
 from smartdrive_dagster.lake.lakehouse import Lakehouse
-from smartdrive_dagster.lake.retries import LONGEST_WAIT_S, MAX_FAULTS, attempts, past_faults
+from smartdrive_dagster.lake.retries import LONGEST_WAIT_S, MAX_FAULTS, Faults, attempts, past_faults
 from smartdrive_dagster.tables import bronze
 from tests.conftest import RowsOf
 
@@ -103,3 +103,9 @@ def test_a_write_whose_answer_was_lost_is_looked_for_before_it_is_done_again(
         bronze.OBJECTS, lambda s: wanted.lazy().join(s.rows(), on="object_key", how="anti").collect()
     )
     assert lakehouse.scan(bronze.OBJECTS).select(pl.len()).collect().item() == 1
+
+
+def test_an_object_store_that_stays_away_is_not_waited_for_ten_times_over() -> None:
+    clock = iter([0.0, 29.0, 31.0])
+    faults = Faults(is_remote=True, now=lambda: next(clock))
+    assert [faults.allow(OSError("Generic S3 error")) for _ in range(3)] == [True, True, False]
