@@ -174,7 +174,7 @@ def _results(conclusive: pl.LazyFrame) -> pl.LazyFrame:
     )
     measured = _with_health(ordered.join(_baselines(ordered), on="vehicle_id", how="left"))
     fails = pl.col("plateau_v") < pl.col("failing_below_v")
-    is_low = (lines.critical_below_pct(pl.col("fuel_type")) > _SOH).fill_null(value=False)
+    is_low = (lines.critical_below_pct(pl.col("fuel_type")) > _favoured_soh_pct()).fill_null(value=False)
     alarm = _held(fails) | _held(is_low)
     all_clear = _held(~fails & ~is_low)
     is_critical = pl.when(alarm).then(True).when(all_clear).then(False).forward_fill().over("vehicle_id")
@@ -279,8 +279,24 @@ def _soh_variance(soh: pl.Expr) -> pl.Expr:
     )
     drop = pl.col("resting_voltage_v") - pl.col("plateau_v")
     temperature = (lines.DROP_PER_K * drop * kelvin) ** 2
-    slope = (lines.DROP_SD_PER_K * drop * (pl.col("temperature_c") - pl.col("baseline_c"))) ** 2
-    return plateau + temperature + slope + lines.CHARGE_SD_V**2 + pl.col("baseline_variance") * (soh * 0.01) ** 2
+    baseline = pl.col("baseline_variance") * (soh * 0.01) ** 2
+    return plateau + temperature + _season_sd_v() ** 2 + lines.CHARGE_SD_V**2 + baseline
+
+
+def _season_sd_v() -> pl.Expr:
+    """What the compensation may be off by, V: it grows with the distance to the season of the baseline."""
+    drop = pl.col("resting_voltage_v") - pl.col("plateau_v")
+    return lines.DROP_SD_PER_K * drop * (pl.col("temperature_c") - pl.col("baseline_c")).abs()
+
+
+def _favoured_soh_pct() -> pl.Expr:
+    """Health with half a standard deviation of the season's doubt in its favour.
+
+    Three cycles in a row average out what differs from start to start. The compensation's error is the same in all
+    of them, so that the debounce is no help against it.
+    """
+    favoured_v = _P25 + lines.SEASON_DOUBT_SD * _season_sd_v()
+    return pl.when(_SOH.is_not_null()).then(lines.soh_pct(favoured_v, pl.col("baseline")))
 
 
 def _days(history: pl.LazyFrame) -> pl.LazyFrame:

@@ -35,6 +35,7 @@ BASELINE_CRANKS: Final = 10
 # What is not known exactly, as standard deviations; the evaluation counts how often the intervals hold.
 RESOLUTION_V: Final = 0.1 / 12**0.5  # rounding to tenths of a volt
 DROP_SD_PER_K: Final = 0.003
+SEASON_DOUBT_SD: Final = 0.5
 CHARGE_SD_V: Final = 0.05  # the plateau hangs on the charge a little, from 70 % on
 TEMPERATURE_SD_K: Final = {"ambient": 2.0, "intake": 3.0, "weather": 3.0}
 Z95: Final = 1.96
