@@ -26,7 +26,7 @@ demo: $(STAMP) ## install, then run the main job: a small fleet's messages becom
 	$(BIN)/smartdrive demo
 
 test: $(STAMP) ## run the tests
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest -n 3 --dist worksteal
 
 safety: $(STAMP) ## run the tests of the vampire-drain cut-off and of the ignition's priority
 	$(BIN)/python -m pytest -q edge/tests/test_vampire_drain_cutoff.py edge/tests/test_ignition_priority_sampling.py

@@ -147,6 +147,6 @@ def without_the_ledger(folder: Path, trials: int, step: Step) -> Result:
 
 
 CAMPAIGNS: Final = {
-    "crowd": Campaign(crowd, trials=FULL, quick=2_000),
+    "crowd": Campaign(crowd, trials=FULL, quick=200),
     "crowd-control": Campaign(without_the_ledger, trials=1, quick=1),
 }

@@ -215,6 +215,6 @@ def without_bounds(folder: Path, trials: int, step: Step) -> Result:
 
 CAMPAIGNS: Final = {
     "hostile": Campaign(library, trials=10_000, quick=_QUICK),
-    "hostile-jobs": Campaign(jobs, trials=1_000, quick=100),
+    "hostile-jobs": Campaign(jobs, trials=1_000, quick=0),
     "hostile-control": Campaign(without_bounds, trials=1, quick=1),
 }

@@ -104,7 +104,7 @@ def _files(lakehouse: Lakehouse, table: Table) -> Files:
 
 
 CAMPAIGNS: Final[dict[str, Campaign]] = {
-    "late": Campaign(late_batch, trials=74, quick=2),
+    "late": Campaign(late_batch, trials=74, quick=1),
     "late-control": Campaign(mark_before_rows, trials=3, quick=1),
 }
 """By name."""

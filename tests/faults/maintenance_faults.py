@@ -178,7 +178,7 @@ def _kill(process: BaseProcess, result: Result) -> None:
 
 
 CAMPAIGNS: Final[dict[str, Campaign]] = {
-    "maintenance": Campaign(killed_alone, trials=200, quick=8),
+    "maintenance": Campaign(killed_alone, trials=200, quick=4),
     "maintenance-busy": Campaign(killed_beside_writers, trials=40, quick=1),
     "maintenance-control": Campaign(nothing_retained, trials=5, quick=1),
 }

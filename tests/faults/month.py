@@ -210,6 +210,6 @@ def _batches(days: list[SimulatedDay]) -> Iterator[float]:
 
 
 CAMPAIGNS: Final[dict[str, Campaign]] = {
-    "month": Campaign(month(), trials=30, quick=2),
-    "month-control": Campaign(month(is_maintained=False), trials=2, quick=1),
+    "month": Campaign(month(), trials=30, quick=0),
+    "month-control": Campaign(month(is_maintained=False), trials=2, quick=0),
 }

@@ -184,7 +184,7 @@ def _samples(lakehouse: Lakehouse) -> int:
 
 CAMPAIGNS: Final[dict[str, Campaign]] = {
     "writers": Campaign(writers(on_s3=False), trials=1000, quick=20),
-    "writers-s3": Campaign(writers(on_s3=True), trials=1000, quick=20),
+    "writers-s3": Campaign(writers(on_s3=True), trials=1000, quick=0),
     "writers-control": Campaign(writers(on_s3=False, is_guarded=False), trials=100, quick=20),
     "runs": Campaign(runs(), trials=20, quick=1),
     "runs-control": Campaign(runs(is_guarded=False), trials=5, quick=1),
