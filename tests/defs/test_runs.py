@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from smartdrive_dagster.definitions import definitions
-from smartdrive_dagster.defs.computations import computations
+from smartdrive_dagster.defs.computations import computations, reach_days
 from smartdrive_dagster.defs.dead_runs import process_tag
 from smartdrive_dagster.defs.recomputation import recompute
 from smartdrive_dagster.defs.resources import LakeResource
@@ -170,8 +170,9 @@ def test_late_data_changes_only_its_own_days_and_vehicles(house: House, monkeypa
         at=START + timedelta(days=10, hours=2),
     )
     house.ingest(late)
-    assert house.stale()[0] == DAY - timedelta(3)
-    assert house.stale()[-1] == DAY + timedelta(3)
+    reach = timedelta(max(reach_days(computation, computations()) for computation in computations().values()))
+    assert house.stale()[0] == DAY - reach
+    assert house.stale()[-1] == DAY + reach
 
     computed: list[set[str]] = []
     from smartdrive_dagster.domain import trips
