@@ -58,7 +58,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="smartdrive-screenshot-") as name:
         home = Path(name)
         environment = _environment(home)
-        demo = (BIN / "smartdrive", "demo")
+        demo = (BIN / "smartdrive", "demo", "--cars", "1", "--days", "1", "--road", "0")  # every table, few rows
         subprocess.run(demo, cwd=home, env=environment, check=True, capture_output=True)  # noqa: S603
         port = _free_port()
         server = (BIN / "dagster-webserver", "-w", ROOT / "workspace.yaml", "-h", "127.0.0.1", "-p", str(port))
