@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from smartdrive_dagster import tables
-from smartdrive_dagster.lake.duck import columns_sql, connect, session
+from smartdrive_dagster.lake.duck import borrowed, columns_sql, session
 from smartdrive_dagster.lake.model_files import DataTest, ModelError, read_models
 from smartdrive_dagster.lake.model_resolution import Model, Resolver, View, in_order, with_targets
 from smartdrive_dagster.lake.model_sql import WINDOW, parse
@@ -88,7 +88,7 @@ def run_model(model: Model, lakehouse: Lakehouse, days: Days, *, time_zone: str)
     from smartdrive_dagster.lake.frames import conform
 
     window = dict(zip(WINDOW, (days.first, days.last), strict=True))
-    with closing(connect(lakehouse, time_zone=time_zone, tables=model.reads)) as connection:
+    with borrowed(lakehouse, time_zone=time_zone, tables=model.reads) as connection:
         connection.execute("CREATE SCHEMA staging")
         for view in model.views:
             connection.execute(f"CREATE VIEW staging.{view.name} AS {view.sql}")

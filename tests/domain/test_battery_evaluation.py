@@ -1,7 +1,8 @@
-"""The quick form of `make eval`: the targets hold on 600 simulated starts, and the truth is nobody's formula."""
+"""The quick form of `make eval`: the targets hold on 3,000 starts, and the truth is nobody's formula."""
 
 import pytest
 
+from benchmarks.battery_eval import QUICK
 from benchmarks.battery_judgement import Cell, Verdict, drawn_cars, is_within_targets, judge
 from smartdrive_dagster.fleet.battery_model import (
     REFERENCE,
@@ -16,7 +17,7 @@ from smartdrive_dagster.fleet.battery_model import (
 
 @pytest.fixture(scope="module")
 def cars() -> list[Car]:
-    return drawn_cars(600, seed=1)
+    return drawn_cars(QUICK, seed=1)
 
 
 @pytest.mark.parametrize(("rate_hz", "coverage"), [(10.0, 0.5), (20.0, 0.9)])
@@ -24,7 +25,8 @@ def test_from_10_hz_on_false_alarms_and_misses_keep_to_the_targets(
     cars: list[Car], rate_hz: float, coverage: float
 ):
     cell = judge(cars, rate_hz=rate_hz, noise_v=0.05, seed=1)
-    assert (cell.starts, cell.found, cell.invented) == (600, 600, 0)
+    assert (cell.starts, cell.invented) == (QUICK, 0)
+    assert cell.found > 0.999 * QUICK
     assert cell.conclusive / cell.starts > coverage
     assert cell.false_alarms is not None
     assert cell.false_alarms < 0.02

@@ -17,7 +17,7 @@ import polars as pl
 import pytest
 
 import smartdrive_dagster
-from smartdrive_dagster.lake.duck import connect
+from smartdrive_dagster.lake.duck import borrowed, connect
 from smartdrive_dagster.lake.lakehouse import Lakehouse
 from smartdrive_dagster.lake.query import QueryError, ask, write_result
 from smartdrive_dagster.tables import ALL, Table, bronze, gold, silver
@@ -140,6 +140,47 @@ class TestViews:
                 (BERLIN, 8)
             ]
             assert _all(connection, "select count(*) from marts.vehicle_daily") == [(0,)]
+
+
+class TestBorrowed:
+    def test_each_borrower_sees_the_newest_rows_in_its_own_zone_and_nothing_of_the_last(self, lakehouse, rows_of):
+        names = set()
+        for zone in (BERLIN, BERLIN, "Asia/Tokyo"):
+            with borrowed(lakehouse, time_zone=zone, tables=[silver.TELEMETRY]) as connection:
+                (shown,) = _all(connection, "select current_setting('TimeZone'), count(*) from silver.telemetry")
+                names |= {
+                    name for (name,) in _all(connection, "select catalog_name from information_schema.schemata")
+                }
+                connection.execute("create view silver.left_behind as select 1")
+            lakehouse.append_once(
+                silver.TELEMETRY, lambda _: rows_of(silver.TELEMETRY, {"message_id": uuid4().hex})
+            )
+            assert shown[0] == zone
+        assert shown[1] == 10
+        assert len({name for name in names if name.startswith("lent_")}) == 3
+        with borrowed(lakehouse, time_zone="Asia/Tokyo", tables=[]) as connection:
+            databases = [name for (name,) in _all(connection, "select database_name from duckdb_databases()")]
+        assert len([name for name in databases if name.startswith("lent_")]) == 1
+
+    def test_a_failed_query_leaves_the_engine_usable(self, lakehouse):
+        for _ in range(2):
+            with (
+                pytest.raises(duckdb.Error),
+                borrowed(lakehouse, time_zone=BERLIN, tables=[silver.TELEMETRY]) as connection,
+            ):
+                connection.execute("select error('broken') from silver.telemetry")
+        with borrowed(lakehouse, time_zone=BERLIN, tables=[silver.TELEMETRY]) as connection:
+            assert _all(connection, "select count(*) from silver.telemetry") == [(8,)]
+
+    @pytest.mark.parametrize(
+        "sql", ["set TimeZone = 'UTC'", "from read_text('/etc/hostname')", "attach '/tmp/x.db'"]
+    )
+    def test_it_is_locked_as_any_other(self, lakehouse, sql: str):
+        with (
+            borrowed(lakehouse, time_zone=BERLIN, tables=[silver.TELEMETRY]) as connection,
+            pytest.raises(duckdb.Error, match="Cannot"),
+        ):
+            connection.execute(sql)
 
 
 class TestReadOnly:
