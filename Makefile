@@ -9,17 +9,17 @@ export DAGSTER_HOME := $(STATE)/dagster
 export DAGSTER_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check ui notebook bench bench-edge eval eval-driving faults faults-edge safety docs lock clean
+.PHONY: help demo test check ui api notebook bench bench-edge eval eval-driving faults faults-edge safety docs lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-$(STAMP): requirements.lock pyproject.toml edge/pyproject.toml
+$(STAMP): requirements.lock pyproject.toml edge/pyproject.toml api/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
 	  || { echo "SmartDrive needs Python 3.11 to 3.13; $(PYTHON) is $$($(PYTHON) --version). Try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable . --editable edge
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable . --editable edge --editable api
 	@touch $@
 
 demo: $(STAMP) ## install, then run the main job: a small fleet's messages become trips under ./lake
@@ -39,6 +39,9 @@ check: $(STAMP) ## format (in CI: check the format), lint and type-check
 ui: $(STAMP) ## open the Dagster UI on the demo's lake (http://127.0.0.1:3000)
 	@mkdir -p $(DAGSTER_HOME) && ln -sf $(CURDIR)/dagster.yaml $(DAGSTER_HOME)/dagster.yaml
 	$(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1
+
+api: $(STAMP) ## serve the REST API on the loopback (http://127.0.0.1:8000/docs) with a PostgreSQL of its own
+	$(BIN)/smartdrive-api serve
 
 notebook: $(STAMP) ## open the trips notebook (marimo)
 	$(BIN)/marimo edit notebooks/trips.py
@@ -67,7 +70,7 @@ docs: $(STAMP) ## write docs/reference anew from the specs and commands
 	$(BIN)/python edge/docs/generate_configuration.py
 
 lock: ## compile requirements.lock anew from pyproject.toml (needs uv)
-	uv pip compile pyproject.toml --group dev --group notebook --group edge --universal --python-version 3.11 \
+	uv pip compile pyproject.toml --group dev --group notebook --group edge --group api --universal --python-version 3.11 \
 	  --generate-hashes --no-strip-extras --no-header --no-annotate --output-file requirements.lock
 
 clean: ## delete the demo's lake, landing zone and local state (not .venv)

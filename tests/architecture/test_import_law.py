@@ -104,6 +104,12 @@ def edge_breaches(source: str, module: str) -> list[str]:
     return [name for name in imports(source, module) if name.split(".")[0] in heavy]
 
 
+def api_breaches(source: str, module: str) -> list[str]:
+    """What the API may not import: the lake, its engines, and the edge."""
+    heavy = {PACKAGE, "smartdrive_edge", "dagster", "polars", "deltalake", "duckdb", "obd"}
+    return [name for name in imports(source, module) if name.split(".")[0] in heavy]
+
+
 def listed(*patterns: str) -> list[Path]:
     """Files that are committed or could be."""
     command = ["git", "-c", "safe.directory=*", "ls-files", "-co", "--exclude-standard", *patterns]
@@ -122,6 +128,7 @@ def too_long(paths: Iterable[Path]) -> list[str]:
 
 
 LAKE = listed(f"{PACKAGE}/**.py", f"{PACKAGE}/*.py")
+API = listed("api/smartdrive_api/**.py", "api/smartdrive_api/*.py")
 
 
 def test_there_is_something_to_look_at() -> None:
@@ -138,6 +145,12 @@ def test_the_edge_imports_nothing_of_the_lake() -> None:
     assert {path: names for path, names in found.items() if names} == {}
 
 
+def test_the_api_imports_nothing_of_the_lake_and_nothing_heavy() -> None:
+    found = {str(path): api_breaches(path.read_text(), module_name(path)) for path in API}
+    assert {path: names for path, names in found.items() if names} == {}
+    assert len(API) > 5
+
+
 def test_nothing_outside_the_edge_imports_obd() -> None:
     outside = [path for path in listed("*.py") if "edge" not in path.relative_to(ROOT).parts[:2]]
     importing = [
@@ -149,7 +162,7 @@ def test_nothing_outside_the_edge_imports_obd() -> None:
 
 
 def test_no_module_is_too_long() -> None:
-    assert too_long(LAKE) == []
+    assert too_long([*LAKE, *API]) == []
 
 
 @pytest.mark.parametrize(
@@ -202,6 +215,13 @@ def test_what_the_law_allows_is_allowed(module: str, source: str) -> None:
 
 def test_an_edge_that_imports_the_lake_is_noticed() -> None:
     assert edge_breaches("from smartdrive_dagster.tables import signals", "edge.smartdrive_edge.spool") != []
+
+
+@pytest.mark.parametrize(
+    "source", ["import dagster", "def f():\n    from smartdrive_dagster.domain import identity"]
+)
+def test_an_api_that_imports_the_lake_is_noticed(source: str) -> None:
+    assert api_breaches(source, "api.smartdrive_api.vehicles.vin") != []
 
 
 def test_a_long_module_is_noticed(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""The SmartDrive REST API: accounts, sessions and vehicles on PostgreSQL."""

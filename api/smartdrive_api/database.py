@@ -1,0 +1,74 @@
+"""The way to PostgreSQL: one engine for a process, and whether its tables are what this code expects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from sqlalchemy import Engine, create_engine, make_url, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from smartdrive_api.secret_values import read_secret
+from smartdrive_api.settings import Settings
+
+HEAD: Final = "0001"  # the newest migration; kept here so that a request need not load Alembic
+
+
+@contextmanager
+def database(settings: Settings) -> Iterator[Engine]:
+    """An engine on the configured database, or on the embedded one, which is brought up to date too."""
+    if settings.database_url is not None:
+        engine = connect(
+            read_secret(settings.database_url),
+            read_secret(settings.database_password) if settings.database_password else None,
+        )
+        try:
+            yield engine
+        finally:
+            engine.dispose()
+        return
+    from smartdrive_api.embedded import embedded_postgres
+    from smartdrive_api.migrations import upgrade
+
+    with embedded_postgres(settings.database_directory) as url:
+        engine = connect(url)
+        try:
+            upgrade(engine)
+            yield engine
+        finally:
+            engine.dispose()
+
+
+def connect(url: str, password: str | None = None) -> Engine:
+    """An engine whose errors never show the values of a statement.
+
+    Args:
+        url: `postgresql://user@host:port/name`; any driver that it names is replaced by psycopg.
+        password: in place of one in the URL.
+    """
+    where = make_url(url).set(drivername="postgresql+psycopg")
+    if password is not None:
+        where = where.set(password=password)
+    return create_engine(
+        where,
+        hide_parameters=True,
+        pool_pre_ping=True,
+        pool_size=10,
+        max_overflow=10,
+        pool_timeout=10,
+        connect_args={"connect_timeout": 5, "options": "-c statement_timeout=10000 -c timezone=UTC"},
+    )
+
+
+def readiness(engine: Engine) -> str | None:
+    """What keeps the database from serving; None where nothing does."""
+    try:
+        with engine.connect() as connection:
+            known = connection.scalar(text("select to_regclass('alembic_version')"))
+            version = connection.scalar(text("select version_num from alembic_version")) if known else None
+    except SQLAlchemyError:
+        return "the database does not answer"
+    if version == HEAD:
+        return None
+    return f"the database is at migration {version or 'none'}, not {HEAD}: run `smartdrive-api migrate`"

@@ -1,0 +1,124 @@
+"""What surrounds every request: its id, its bounds, its count and duration, and an answer when all else failed."""
+
+from __future__ import annotations
+
+import logging
+import time
+import traceback
+from collections.abc import Callable
+from typing import Final
+from uuid import uuid4
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from smartdrive_api.problems import MEDIA_TYPE, Problem, problem_body
+
+MAX_BODY: Final = 65_536
+_LOG: Final = logging.getLogger("smartdrive_api")
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0)
+_HEADERS: Final = (
+    (b"cache-control", b"no-store"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"referrer-policy", b"no-referrer"),
+)
+
+
+class Metrics:
+    """Counts and durations of requests, by the route's template and never by its path."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._requests = Counter(
+            "smartdrive_api_requests",
+            "Requests by route, method and class of status",
+            ("route", "method", "status"),
+            registry=self.registry,
+        )
+        self._seconds = Histogram(
+            "smartdrive_api_request_seconds",
+            "Duration of requests",
+            ("route", "method"),
+            buckets=_BUCKETS,
+            registry=self.registry,
+        )
+
+    def count(self, scope: Scope, status: int, seconds: float) -> None:
+        """Count one answer."""
+        route = str(getattr(scope.get("route"), "path", "unmatched"))
+        method = scope["method"] if scope["method"] in _METHODS else "other"
+        self._requests.labels(route, method, f"{status // 100}xx").inc()
+        self._seconds.labels(route, method).observe(seconds)
+
+
+class Observing:
+    """The outermost layer: an id, a bound and a count for each request, and a problem for each crash."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._app, self._metrics, self._clock = app, metrics, clock
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = scope["request_id"] = str(uuid4())
+        started, status = self._clock(), 0
+
+        async def answer(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode()), *_HEADERS]
+            await send(message)
+
+        try:
+            if _declared_length(scope) > MAX_BODY:
+                raise Problem(413)
+            await self._app(scope, _bounded(receive), answer)
+        except Exception as error:
+            if status:
+                raise  # the answer has begun: nothing better can be said any more
+            problem = error if isinstance(error, Problem) else _unexpected(error, request_id)
+            await _send(answer, problem, request_id)
+        finally:
+            self._metrics.count(scope, status or 500, self._clock() - started)
+
+
+def _unexpected(error: Exception, request_id: str) -> Problem:
+    """Log where it broke, without the error's words: they may hold what the caller sent."""
+    frames = "".join(traceback.format_tb(error.__traceback__))
+    _LOG.error("request %s failed with %s\n%s", request_id, type(error).__name__, frames)
+    return Problem(500)
+
+
+def _declared_length(scope: Scope) -> int:
+    for name, value in scope["headers"]:
+        if name == b"content-length":
+            return int(value) if value.isdigit() else 0
+    return 0
+
+
+def _bounded(receive: Receive) -> Receive:
+    """A body that ends in a problem where it grows too large, whatever it said of its length."""
+    got = 0
+
+    async def bounded() -> Message:
+        nonlocal got
+        message = await receive()
+        got += len(message.get("body", b""))
+        if got > MAX_BODY:
+            raise Problem(413)
+        return message
+
+    return bounded
+
+
+async def _send(send: Send, problem: Problem, request_id: str) -> None:
+    body = problem_body(problem, request_id)
+    headers = [(b"content-type", MEDIA_TYPE.encode()), (b"content-length", str(len(body)).encode())]
+    headers += [(name.lower().encode(), value.encode()) for name, value in problem.headers.items()]
+    await send({"type": "http.response.start", "status": problem.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

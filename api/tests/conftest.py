@@ -1,0 +1,69 @@
+"""A real PostgreSQL for a session of tests, with a database of its own for each module that asks for one."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from smartdrive_api.database import connect
+from smartdrive_api.embedded import embedded_postgres
+from smartdrive_api.migrations import upgrade
+from sqlalchemy import Engine, make_url, text
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _nothing_from_outside() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name in os.environ:
+            if name.startswith(("AWS_", "SMARTDRIVE_")) and name != "SMARTDRIVE_SHARED_DATA":
+                patch.delenv(name)
+        yield
+
+
+@contextmanager
+def open_directory() -> Iterator[Path]:
+    """A short path that an unprivileged user can enter: pytest's own are for root alone when root runs it."""
+    with tempfile.TemporaryDirectory(prefix="sd-", ignore_cleanup_errors=True) as name:
+        os.chmod(name, 0o755)  # noqa: S103 - nothing secret lies directly in it
+        yield Path(name)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """The URL of a server, shared by all tests of a process."""
+    with open_directory() as directory, embedded_postgres(directory / "pg") as url:
+        engine = connect(url)
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.execute(text("alter system set fsync = off"))  # nothing here outlives the tests
+            connection.execute(text("select pg_reload_conf()"))
+        engine.dispose()
+        yield url
+
+
+@pytest.fixture(scope="session")
+def empty_database(postgres: str) -> Callable[[], str]:
+    """A maker of URLs of new databases without tables."""
+
+    def made() -> str:
+        name = f"t{uuid4().hex[:12]}"
+        engine = connect(postgres)
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.execute(text(f"create database {name}"))
+        engine.dispose()
+        return make_url(postgres).set(database=name).render_as_string(hide_password=False)
+
+    return made
+
+
+@pytest.fixture(scope="module")
+def engine(empty_database: Callable[[], str]) -> Iterator[Engine]:
+    """A database with all tables, for one module of tests."""
+    made = connect(empty_database())
+    upgrade(made)
+    yield made
+    made.dispose()
