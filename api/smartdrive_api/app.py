@@ -16,9 +16,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from smartdrive_api import operations, problems
-from smartdrive_api.observing import Metrics, Observing
+from smartdrive_api.identity import routes as identity
+from smartdrive_api.identity import well_known
+from smartdrive_api.observing import Observing
 from smartdrive_api.services import Services, utc_now
 from smartdrive_api.settings import Settings
+from smartdrive_api.vehicles import routes as vehicles
 
 VERSION: Final = "0.1.0"
 _DESCRIPTION: Final = (
@@ -35,7 +38,7 @@ def create_app(settings: Settings, engine: Engine, now: Callable[[], datetime] =
         engine: a database with the tables of this version.
         now: the clock.
     """
-    metrics = Metrics()
+    services = Services.of(settings, engine, now)
     app = _App(
         title="SmartDrive API",
         version=VERSION,
@@ -45,14 +48,15 @@ def create_app(settings: Settings, engine: Engine, now: Callable[[], datetime] =
         openapi_url="/openapi.json",
         separate_input_output_schemas=False,
     )
-    app.state.services = Services(settings=settings, engine=engine, metrics=metrics, now=now)
-    app.include_router(operations.router)
+    app.state.services = services
+    for router in (operations.router, identity.router, well_known.router, vehicles.router):
+        app.include_router(router)
     app.add_exception_handler(problems.Problem, problems.on_problem)
     app.add_exception_handler(HTTPException, problems.on_http_error)
     app.add_exception_handler(RequestValidationError, problems.on_invalid_request)
     for away in (OperationalError, InterfaceError, PoolTimeoutError):
         app.add_exception_handler(away, _on_database_away)
-    app.add_middleware(Observing, metrics=metrics)
+    app.add_middleware(Observing, metrics=services.metrics)
     return app
 
 

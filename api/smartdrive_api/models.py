@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID, uuid4
 
-from sqlalchemy import DateTime, ForeignKey, Index, LargeBinary, MetaData, String, Uuid
+from sqlalchemy import DateTime, ForeignKey, Index, LargeBinary, MetaData, String, UniqueConstraint, Uuid, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 MAX_EMAIL: Final = 254  # RFC 5321, section 4.5.3.1.3
@@ -89,3 +89,45 @@ class RateLimit(Base):
 
     subject: Mapped[bytes] = mapped_column(primary_key=True)  # SHA-256 of what is limited and for whom
     next_at: Mapped[datetime]
+
+
+class Vehicle(Base):
+    """A vehicle as one account registered it: several may register the same, and none sees the others.
+
+    It shows nothing of the vehicle until the operator has confirmed it. What is released forgets VIN and name;
+    that it was confirmed stays known, because it bounds what the next owner may see.
+    """
+
+    __tablename__ = "vehicles"
+    __table_args__ = (
+        Index(
+            "uq_vehicles_owner_id_vehicle_id",
+            "owner_id",
+            "vehicle_id",
+            unique=True,
+            postgresql_where=text("released_at IS NULL"),
+        ),
+        Index(None, "vehicle_id"),
+    )
+
+    registration_id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
+    owner_id: Mapped[UUID] = mapped_column(ForeignKey("accounts.account_id", ondelete="CASCADE"))
+    vin: Mapped[str | None] = mapped_column(String(17))
+    vehicle_id: Mapped[str] = mapped_column(String(26))  # the lake's pseudonym
+    name: Mapped[str | None] = mapped_column(String(MAX_LABEL))
+    created_at: Mapped[datetime]
+    confirmed_at: Mapped[datetime | None]
+    data_from: Mapped[datetime | None]  # null: from the beginning
+    released_at: Mapped[datetime | None]
+
+
+class VehicleShare(Base):
+    """An address whose account, if there is one, may see a vehicle."""
+
+    __tablename__ = "vehicle_shares"
+    __table_args__ = (UniqueConstraint("registration_id", "email"), Index(None, "email"))
+
+    share_id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
+    registration_id: Mapped[UUID] = mapped_column(ForeignKey("vehicles.registration_id", ondelete="CASCADE"))
+    email: Mapped[str] = mapped_column(String(MAX_EMAIL))
+    created_at: Mapped[datetime]

@@ -82,6 +82,7 @@ class Problem(Exception):  # noqa: N818 - it is called so
         code: the kind of problem; by default what the status alone says.
         detail: a sentence that quotes nothing of the request.
         headers: of the answer, for example Retry-After.
+        errors: what is wrong with which field.
     """
 
     def __init__(
@@ -91,11 +92,17 @@ class Problem(Exception):  # noqa: N818 - it is called so
         detail: str | None = None,
         *,
         headers: Mapping[str, str] | None = None,
+        errors: Sequence[FieldError] = (),
     ) -> None:
         known = _CODES.get(status, ("error", HTTPStatus(status).phrase))
         self.status, self.code, self.detail = status, code or known[0], detail or known[1]
-        self.headers = dict(headers or {})
+        self.headers, self.errors = dict(headers or {}), list(errors)
         super().__init__(self.code)
+
+
+def invalid(*errors: FieldError) -> Problem:
+    """The answer to a request with fields that are not as they should be."""
+    return Problem(422, "invalid_request", "Some fields are not as they should be.", errors=errors)
 
 
 def not_found() -> Problem:
@@ -103,7 +110,7 @@ def not_found() -> Problem:
     return Problem(404)
 
 
-def problem_body(problem: Problem, request_id: str, errors: Sequence[FieldError] | None = None) -> bytes:
+def problem_body(problem: Problem, request_id: str) -> bytes:
     """The bytes of a problem's answer."""
     details = ProblemDetails(
         title=HTTPStatus(problem.status).phrase,
@@ -111,14 +118,14 @@ def problem_body(problem: Problem, request_id: str, errors: Sequence[FieldError]
         code=problem.code,
         detail=problem.detail,
         request_id=request_id,
-        errors=list(errors) if errors else None,
+        errors=problem.errors or None,
     )
     return details.model_dump_json(exclude_none=True).encode()
 
 
-def respond(request: Request, problem: Problem, errors: Sequence[FieldError] | None = None) -> Response:
+def respond(request: Request, problem: Problem) -> Response:
     """A problem as the answer to a request."""
-    body = problem_body(problem, request.scope.get("request_id", ""), errors)
+    body = problem_body(problem, request.scope.get("request_id", ""))
     return Response(body, problem.status, headers=problem.headers, media_type=MEDIA_TYPE)
 
 
@@ -143,7 +150,7 @@ def on_invalid_request(request: Request, error: Exception) -> Response:
     errors = [_field_error(one) for one in error.errors()]
     if any(one.code == "json_invalid" for one in errors):
         return respond(request, Problem(400, "invalid_json", "The body is not valid JSON."))
-    return respond(request, Problem(422, "invalid_request", "Some fields are not as they should be."), errors)
+    return respond(request, invalid(*errors))
 
 
 def _field_error(error: Mapping[str, Any]) -> FieldError:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -47,15 +48,20 @@ def read_secret(reference: SecretStr) -> str:
     return _not_empty(text, "the setting itself")
 
 
-def write_secret(reference: SecretStr, secret: str) -> None:
+def write_secret(reference: SecretStr, secret: str, *, only_if_new: bool = False) -> None:
     """Replace the secret that a setting refers to, wholly or not at all.
+
+    Args:
+        reference: where it lies.
+        secret: what is written.
+        only_if_new: leave a file alone that is there already: of two processes that make it the first wins.
 
     Raises:
         SecretUnavailableError: the setting holds the secret itself or one key of a JSON, or the place refuses.
     """
     text = reference.get_secret_value()
     if text.startswith(_FILE):
-        _write_file(Path(text.removeprefix(_FILE)), secret)
+        _write_file(Path(text.removeprefix(_FILE)), secret, only_if_new=only_if_new)
     elif text.startswith(_MANAGER) and "#" not in text:
         _to_manager(text.removeprefix(_MANAGER), secret)
     else:
@@ -116,7 +122,7 @@ def _client() -> SecretsManagerClient:
     return boto3.client("secretsmanager")
 
 
-def _write_file(path: Path, secret: str) -> None:
+def _write_file(path: Path, secret: str, *, only_if_new: bool) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, draft = tempfile.mkstemp(dir=path.parent)  # readable by its owner only
     try:
@@ -124,7 +130,12 @@ def _write_file(path: Path, secret: str) -> None:
             file.write(secret)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(draft, path)
+        if only_if_new:
+            with suppress(FileExistsError):
+                os.link(draft, path)
+            os.unlink(draft)
+        else:
+            os.replace(draft, path)
     except OSError as error:
         os.unlink(draft)
         raise SecretUnavailableError(f"the secret cannot be written to {path}: {_reason(error)}") from None

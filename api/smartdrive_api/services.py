@@ -11,6 +11,9 @@ from typing import Annotated
 from fastapi import Depends, Request
 from sqlalchemy import Engine
 
+from smartdrive_api.identity.access_tokens import AccessTokens
+from smartdrive_api.identity.keys import KeyStore
+from smartdrive_api.identity.passwords import Passwords
 from smartdrive_api.observing import Metrics
 from smartdrive_api.settings import Network, Settings
 
@@ -27,7 +30,16 @@ class Services:
     settings: Settings
     engine: Engine
     metrics: Metrics
-    now: Callable[[], datetime] = utc_now
+    now: Callable[[], datetime]
+    keys: KeyStore
+    access_tokens: AccessTokens
+    passwords: Passwords
+
+    @classmethod
+    def of(cls, settings: Settings, engine: Engine, now: Callable[[], datetime]) -> Services:
+        """The services of an app with these settings."""
+        keys = KeyStore(settings, now)
+        return cls(settings, engine, Metrics(), now, keys, AccessTokens(settings, keys, now), Passwords(settings))
 
 
 def _services(request: Request) -> Services:

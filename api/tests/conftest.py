@@ -10,10 +10,14 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from pydantic import SecretStr
 from smartdrive_api.database import connect
 from smartdrive_api.embedded import embedded_postgres
 from smartdrive_api.migrations import upgrade
+from smartdrive_api.settings import Settings
 from sqlalchemy import Engine, make_url, text
+
+from api.tests.calling import LAKE_SECRET, Api
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -67,3 +71,30 @@ def engine(empty_database: Callable[[], str]) -> Iterator[Engine]:
     upgrade(made)
     yield made
     made.dispose()
+
+
+@pytest.fixture(scope="session")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """Settings with a key ring of its own and passwords that cost little."""
+    folder = tmp_path_factory.mktemp("api")
+    return Settings(
+        issuer="https://api.test",
+        signing_keys=SecretStr(f"file:{folder}/keys.json"),
+        lake_secret=SecretStr(LAKE_SECRET),
+        argon2_time_cost=1,
+        argon2_memory_kib=8,
+    )
+
+
+@pytest.fixture(scope="module")
+def api(settings: Settings, engine: Engine) -> Iterator[Api]:
+    """The app on this module's database."""
+    made = Api(settings, engine)
+    with made.client:
+        yield made
+
+
+@pytest.fixture(autouse=True)
+def _no_limits_from_other_tests(request: pytest.FixtureRequest) -> None:
+    if "api" in request.fixturenames:
+        request.getfixturevalue("api").forget_limits()

@@ -6,7 +6,6 @@ import logging
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import httpx
@@ -38,8 +37,8 @@ class Body(BaseModel):
 
 
 @pytest.fixture(scope="module")
-def app(engine: Engine) -> FastAPI:
-    made = create_app(Settings(), engine)
+def app(engine: Engine, settings: Settings) -> FastAPI:
+    made = create_app(settings, engine)
 
     @made.post("/try/{thing_id}")
     def tried(thing_id: int, body: Body) -> dict[str, Any]:
@@ -158,7 +157,7 @@ def test_alive_is_not_ready(client: TestClient, empty_database: Callable[[], str
         (empty_database(), "run `smartdrive-api migrate`"),
     ]:
         engine = connect(url)
-        away = TestClient(create_app(Settings(), engine), raise_server_exceptions=False)
+        away = TestClient(create_app(Settings(argon2_memory_kib=8), engine), raise_server_exceptions=False)
         assert reason in problem(away.get("/readyz"), 503, "not_ready")["detail"]
         assert away.get("/healthz").status_code == 200
         engine.dispose()
@@ -189,9 +188,8 @@ def test_every_answer_may_be_shown_by_nobody_and_kept_by_nobody(client: TestClie
         assert "default-src 'none'" in headers["content-security-policy"]
 
 
-def test_the_contract_is_what_it_was(engine: Engine, snapshot: SnapshotAssertion) -> None:
-    now = datetime(2025, 1, 1, tzinfo=UTC)
-    assert create_app(Settings(), engine, lambda: now).openapi() == snapshot
+def test_the_contract_is_what_it_was(engine: Engine, settings: Settings, snapshot: SnapshotAssertion) -> None:
+    assert create_app(settings, engine).openapi() == snapshot
 
 
 def test_importing_the_app_loads_nothing_that_a_request_does_not_need() -> None:
