@@ -40,7 +40,7 @@ ui: $(STAMP) ## open the Dagster UI on the demo's lake (http://127.0.0.1:3000)
 	@mkdir -p $(DAGSTER_HOME) && ln -sf $(CURDIR)/dagster.yaml $(DAGSTER_HOME)/dagster.yaml
 	$(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1
 
-api: $(STAMP) ## serve the REST API on the loopback (http://127.0.0.1:8000/docs) with a PostgreSQL of its own
+api: $(STAMP) ## serve the REST API with a PostgreSQL of its own (http://127.0.0.1:8000/openapi.json)
 	$(BIN)/smartdrive-api serve
 
 notebook: $(STAMP) ## open the trips notebook (marimo)

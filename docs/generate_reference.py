@@ -8,9 +8,16 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+
+from pydantic import SecretStr
+from smartdrive_api.app import create_app
+from smartdrive_api.cli import app as api
+from smartdrive_api.settings import Settings as ApiSettings
+from sqlalchemy import create_engine
+from typer.testing import CliRunner
 
 from smartdrive_dagster.lake.models import load_models
 from smartdrive_dagster.settings import Settings
@@ -24,6 +31,10 @@ _COMMANDS: Final = (
 )
 _EDGE_COMMANDS: Final = ("run", "doctor", "status", "calibrate", "simulate", "certs", "broker")
 _CERTS: Final = ("init", "broker", "device", "lander", "revoke")
+_API_COMMANDS: Final = (
+    *(("serve",), ("migrate",), ("tidy",), ("openapi",), ("keys", "rotate"), ("accounts", "pending")),
+    *(("accounts", "confirm"), ("vehicles", "pending"), ("vehicles", "confirm")),
+)
 _MADE: Final = "<!-- Made by docs/generate_reference.py: change the code, not this page. -->"
 _PLAIN: Final = {"TYPER_USE_RICH": "0", "NO_COLOR": "1", "TERM": "dumb", "COLUMNS": "80", "TERMINAL_WIDTH": "80"}
 
@@ -35,6 +46,7 @@ def pages() -> dict[str, str]:
         "reasons.md": _reasons_page(),
         "cli.md": _cli_page(),
         "edge-cli.md": _edge_cli_page(),
+        "api.md": _api_page(),
     }
 
 
@@ -145,6 +157,60 @@ def _edge_cli_page() -> str:
     commands = [(), *((name,) for name in _EDGE_COMMANDS), *(("certs", name) for name in _CERTS)]
     lines += _helps("smartdrive-edge", commands)
     return "\n".join(lines) + "\n"
+
+
+def _api_page() -> str:
+    document = create_app(ApiSettings(), create_engine("postgresql+psycopg://")).openapi()  # connects to nothing
+    lines = [
+        "# REST API",
+        "",
+        _MADE,
+        "",
+        "`smartdrive-api` is a distribution of its own. `/openapi.json` says this to programs, with examples.",
+        "",
+        "## Routes",
+        "",
+        "| Method and path | What it does | Token | Answers |",
+        "|---|---|---|---|",
+        *_route_rows(document["paths"]),
+        "",
+        "Every error is `application/problem+json` (RFC 9457): `type` is `about:blank`, `code` names the kind for",
+        "programs, `detail` for people, `errors` the fields that do not fit, `request_id` the request.",
+        "",
+        "## Settings",
+        "",
+        "Read from the environment. What is marked as a secret is itself, `file:PATH`, `secretsmanager:NAME` or",
+        "`secretsmanager:NAME#KEY`.",
+        "",
+        "| Variable | Meaning | Default |",
+        "|---|---|---|",
+        *_api_setting_rows(),
+    ]
+    for command in [(), *_API_COMMANDS]:  # in this process: ten more would take a quarter of a minute
+        help_text = (
+            CliRunner().invoke(api, [*command, "--help"], prog_name="smartdrive-api", terminal_width=80).stdout
+        )
+        text = "\n".join(line.rstrip() for line in help_text.strip().splitlines())
+        lines += ["", f"## {' '.join(('smartdrive-api', *command))}", "", "```text", text, "```"]
+    return "\n".join(lines) + "\n"
+
+
+def _route_rows(paths: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Iterator[str]:
+    for path, item in paths.items():
+        for method, operation in item.items():
+            text = " ".join(str(operation["description"]).split("\n\n")[0].split())
+            token = "yes" if operation.get("security") else ""
+            answers = ", ".join(operation["responses"])
+            yield f"| `{method.upper()} {path}` | {text} | {token} | {answers} |"
+
+
+def _api_setting_rows() -> Iterator[str]:
+    for name, field in ApiSettings.model_fields.items():
+        value = field.default.get_secret_value() if isinstance(field.default, SecretStr) else field.default
+        if isinstance(value, tuple):
+            value = ",".join(map(str, value))
+        default = "" if value in {None, ""} else f"`{value}`"
+        yield f"| `SMARTDRIVE_API_{name.upper()}` | {field.description} | {default} |"
 
 
 def _helps(program: str, commands: Iterable[tuple[str, ...]]) -> Iterator[str]:

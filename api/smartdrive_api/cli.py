@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
-from typing import Annotated
+from typing import Annotated, NoReturn
 from uuid import UUID
 
 import typer
@@ -21,12 +22,13 @@ from smartdrive_api.settings import Settings
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,  # they show local variables, secrets among them
     help="The SmartDrive REST API. Settings come from SMARTDRIVE_API_… variables.",
 )
-keys = typer.Typer(no_args_is_help=True, help="The keys that sign access tokens.")
-accounts = typer.Typer(no_args_is_help=True, help="Who may have an account.")
-vehicles = typer.Typer(no_args_is_help=True, help="Whose a vehicle is.")
+keys = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="The keys that sign access tokens.")
+accounts = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Who may have an account.")
+vehicles = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Whose a vehicle is.")
 for _name, _group in {"keys": keys, "accounts": accounts, "vehicles": vehicles}.items():
     app.add_typer(_group, name=_name)
 
@@ -69,6 +71,8 @@ def serve(
     from smartdrive_api.upkeep import tidy
 
     settings = Settings()
+    # uvicorn raises the signal that ended it once more: it has to lead out by way of stopping the database.
+    signal.signal(signal.SIGTERM, _leave)
     with database(settings) as engine:
         made = create_app(settings, engine)
         made.state.services.keys.jwks()  # a ring that cannot be read is said now, and not to the first caller
@@ -202,6 +206,10 @@ def confirm_vehicle(
     with database(Settings()) as engine, engine.begin() as connection:
         email = garage.confirm(connection, _identity(registration_id), utc_now(), also=also, instead=instead)
     typer.echo(f"{email} owns it.")
+
+
+def _leave(*_: object) -> NoReturn:
+    raise SystemExit(0)
 
 
 def _identity(text: str) -> UUID:

@@ -9,7 +9,7 @@ from typing import Final
 from sqlalchemy import Engine, create_engine, make_url, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from smartdrive_api.secret_values import read_secret
+from smartdrive_api.secret_values import SecretUnavailableError, read_secret
 from smartdrive_api.settings import Settings
 
 HEAD: Final = "0002"  # the newest migration; kept here so that a request need not load Alembic
@@ -19,10 +19,7 @@ HEAD: Final = "0002"  # the newest migration; kept here so that a request need n
 def database(settings: Settings) -> Iterator[Engine]:
     """An engine on the configured database, or on the embedded one, which is brought up to date too."""
     if settings.database_url is not None:
-        engine = connect(
-            read_secret(settings.database_url),
-            read_secret(settings.database_password) if settings.database_password else None,
-        )
+        engine = external(settings)
         try:
             yield engine
         finally:
@@ -38,6 +35,18 @@ def database(settings: Settings) -> Iterator[Engine]:
             yield engine
         finally:
             engine.dispose()
+
+
+def external(settings: Settings) -> Engine:
+    """An engine on the configured database.
+
+    Raises:
+        SecretUnavailableError: none is configured, or its URL or password cannot be had.
+    """
+    if settings.database_url is None:
+        raise SecretUnavailableError("no database is named: set SMARTDRIVE_API_DATABASE_URL")
+    password = read_secret(settings.database_password) if settings.database_password else None
+    return connect(read_secret(settings.database_url), password)
 
 
 def connect(url: str, password: str | None = None) -> Engine:

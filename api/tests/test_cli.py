@@ -1,99 +1,70 @@
-"""The operator's way, from nothing to a shown vehicle, with the real command and a real server on the loopback."""
+"""The operator's commands, and the real program once: it serves, and stops its database with itself."""
 
 from __future__ import annotations
 
 import json
 import os
-import re
-import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
 import pytest
+from smartdrive_api.cli import app, main
+from typer.main import get_command
 
+from api.tests.calling import PASSWORD, Api
 from api.tests.conftest import open_directory
 
 PROGRAM = str(Path(sys.executable).with_name("smartdrive-api"))
-PASSWORD = "three words and 1 number"
 VIN = "1M8GDM9AXKP042788"
+Run = Callable[..., str]
 
 
-@pytest.fixture(scope="module")
-def home() -> Iterator[Path]:
-    with open_directory() as made:
-        yield made
+@pytest.fixture
+def run(api: Api, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
+    """Runs a command as the program does, on this module's database; what it said on both outputs."""
+    monkeypatch.setenv("SMARTDRIVE_API_DATABASE_URL", api.engine.url.render_as_string(hide_password=False))
+    monkeypatch.setenv("SMARTDRIVE_API_SIGNING_KEYS", f"file:{tmp_path}/keys.json")
+
+    def done(*command: str, code: int = 0) -> str:
+        monkeypatch.setattr(sys, "argv", ["smartdrive-api", *command])
+        with pytest.raises(SystemExit) as end:
+            main()
+        said = capsys.readouterr()
+        assert (end.value.code or 0) == code, said.err
+        return said.out + said.err
+
+    return done
 
 
-@pytest.fixture(scope="module")
-def environment(home: Path) -> dict[str, str]:
-    (home / "secret").write_text("a secret of a lake for tests")
-    return {
-        "PATH": os.environ["PATH"],
-        "SMARTDRIVE_API_DATABASE_DIRECTORY": str(home / "pg"),
-        "SMARTDRIVE_API_SIGNING_KEYS": f"file:{home}/keys.json",
-        "SMARTDRIVE_API_LAKE_SECRET": f"file:{home}/secret",
-        "SMARTDRIVE_API_ARGON2_MEMORY_KIB": "8",
-    }
+def test_the_operator_confirms_accounts_and_vehicles(api: Api, run: Run) -> None:
+    registration = api.register("mira@example.org").json()["registration_id"]
+    assert f"{registration}  mira@example.org" in run("accounts", "pending")
+    assert run("accounts", "confirm", registration) == "mira@example.org can sign in.\n"
+    assert "no such registration" in run("accounts", "confirm", registration, code=1)
+    again = api.register("mira@example.org", "a wholly new phrase").json()["registration_id"]
+    assert "say --replace-password" in run("accounts", "confirm", again, code=1)
+    run("accounts", "confirm", again, "--replace-password")
+    token = api.sign_in("mira@example.org", "a wholly new phrase").json()["access_token"]
+    headers = {"authorization": f"Bearer {token}"}
+    vehicle = api.client.post("/v1/vehicles", json={"vin": VIN}, headers=headers).json()["id"]
+    assert f"{vehicle}  {VIN}  mira@example.org" in run("vehicles", "pending")
+    assert run("vehicles", "confirm", vehicle) == "mira@example.org owns it.\n"
+    assert "no such registration waits" in run("vehicles", "confirm", vehicle, code=1)
+    assert api.client.get(f"/v1/vehicles/{vehicle}", headers=headers).json()["status"] == "confirmed"
+    assert run("vehicles", "pending") == run("accounts", "pending") == ""
+    assert run("migrate") == "The database is at migration 0002.\n"
+    assert run("tidy").endswith("deleted.\n")
 
 
-@pytest.fixture(scope="module")
-def url(home: Path, environment: dict[str, str]) -> Iterator[str]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    with (home / "server.log").open("w") as log:
-        server = subprocess.Popen([PROGRAM, "serve", "--port", port], env=environment, stdout=log, stderr=log)
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            if httpx.get(f"http://127.0.0.1:{port}/readyz", timeout=5).status_code == 200:
-                break
-        except httpx.TransportError:
-            assert server.poll() is None, (home / "server.log").read_text()
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
-    yield f"http://127.0.0.1:{port}"
-    server.send_signal(signal.SIGTERM)
-    server.wait(timeout=30)
-    assert not (home / "pg" / "postmaster.pid").exists(), "the database is stopped with the server"
-    assert VIN not in (home / "server.log").read_text()
-
-
-def run(environment: dict[str, str], *command: str, code: int = 0) -> str:
-    done = subprocess.run([PROGRAM, *command], env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == code, done.stderr
-    assert "Traceback" not in done.stderr
-    return done.stdout + done.stderr
-
-
-def test_from_a_registration_to_a_confirmed_vehicle(url: str, environment: dict[str, str]) -> None:
-    person = {"email": "mira@example.org", "password": PASSWORD}
-    registration = httpx.post(f"{url}/v1/register", json=person).json()["registration_id"]
-    assert f"{registration}  mira@example.org" in run(environment, "accounts", "pending")
-    assert run(environment, "accounts", "confirm", registration) == "mira@example.org can sign in.\n"
-    assert "no such registration" in run(environment, "accounts", "confirm", registration, code=1)
-    token = httpx.post(f"{url}/v1/token", json=person).json()["access_token"]
-    with httpx.Client(base_url=url, headers={"authorization": f"Bearer {token}"}) as client:
-        vehicle = client.post("/v1/vehicles", json={"vin": VIN}).json()["id"]
-        assert f"{vehicle}  {VIN}  mira@example.org" in run(environment, "vehicles", "pending")
-        assert run(environment, "vehicles", "confirm", vehicle) == "mira@example.org owns it.\n"
-        assert client.get(f"/v1/vehicles/{vehicle}").json()["status"] == "confirmed"
-    assert run(environment, "tidy").endswith("deleted.\n")
-
-
-def test_keys_are_rotated_while_the_server_runs(url: str, environment: dict[str, str], home: Path) -> None:
-    said = run(environment, "keys", "rotate").splitlines()
-    ring = [key["kid"] for key in json.loads((home / "keys.json").read_text())["keys"]]
-    assert [line.split()[0] for line in said] == ring
-    assert len(ring) == 2
-    assert len(run(environment, "keys", "rotate", "--at-once").splitlines()) == 1
-    assert httpx.get(f"{url}/.well-known/jwks.json").status_code == 200
+def test_keys_are_rotated(run: Run, tmp_path: Path) -> None:
+    assert [len(run("keys", "rotate", *more).splitlines()) for more in ((), (), ("--at-once",))] == [1, 2, 1]
+    assert len(json.loads((tmp_path / "keys.json").read_text())["keys"]) == 1
 
 
 @pytest.mark.parametrize(
@@ -108,23 +79,69 @@ def test_keys_are_rotated_while_the_server_runs(url: str, environment: dict[str,
     ],
 )
 def test_what_a_user_can_mend_is_said_in_one_line_without_secrets(
-    environment: dict[str, str], change: dict[str, str], command: tuple[str, ...], said: str
+    run: Run, monkeypatch: pytest.MonkeyPatch, change: dict[str, str], command: tuple[str, ...], said: str
 ) -> None:
-    changed = environment | {f"SMARTDRIVE_API_{name}": value for name, value in change.items()}
-    output = run(changed, *command, code=1)
+    for name, value in change.items():
+        monkeypatch.setenv(f"SMARTDRIVE_API_{name}", value)
+    output = run(*command, code=1)
     assert said in output
     assert output.startswith("smartdrive-api: ")
     assert len(output.splitlines()) == 1
     assert "hunter2" not in output
 
 
-def test_the_document_is_printed_without_a_database(environment: dict[str, str]) -> None:
-    assert json.loads(run(environment, "openapi"))["openapi"].startswith("3.")
+def test_the_document_is_printed(run: Run) -> None:
+    assert json.loads(run("openapi"))["openapi"].startswith("3.")
 
 
-def test_every_command_shows_an_example(environment: dict[str, str]) -> None:
-    assert shutil.which(PROGRAM)
-    plain = environment | {"NO_COLOR": "1", "TERM": "dumb", "COLUMNS": "100"}
-    for command in ("serve", "migrate", "tidy", "openapi", "keys rotate", "accounts confirm", "vehicles pending"):
-        text = re.sub(r"\s+", " ", run(plain, *command.split(), "--help"))
-        assert f"For example: smartdrive-api {command}" in text
+def test_every_command_has_an_example() -> None:
+    commands = dict(get_command(app).commands.items())  # type: ignore[attr-defined]
+    groups = {name: command for name, command in commands.items() if hasattr(command, "commands")}
+    every = {name: command for name, command in commands.items() if name not in groups} | {
+        f"{group} {name}": command for group, made in groups.items() for name, command in made.commands.items()
+    }
+    assert len(every) == 9
+    for name, command in every.items():
+        assert f"For example: smartdrive-api {name}" in (command.help or "")
+
+
+def test_the_program_serves_and_stops_its_database_with_itself() -> None:
+    with open_directory() as home, socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+        probe.close()
+        environment = {
+            "PATH": os.environ["PATH"],
+            "SMARTDRIVE_API_DATABASE_DIRECTORY": str(home / "pg"),
+            "SMARTDRIVE_API_SIGNING_KEYS": f"file:{home}/keys.json",
+            "SMARTDRIVE_API_ARGON2_MEMORY_KIB": "8",
+        }
+        log = home / "server.log"
+        with log.open("w") as output:
+            command = [PROGRAM, "serve", "--port", str(port)]
+            server = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
+        try:
+            _wait_until_ready(f"http://127.0.0.1:{port}", server, log)
+            path = f"/v1/vehicles/{VIN}"
+            answer = httpx.get(f"http://127.0.0.1:{port}{path}", headers={"authorization": PASSWORD})
+            assert answer.status_code == 401
+            assert "server" not in answer.headers
+            assert (home / "pg" / "postmaster.pid").exists()
+        finally:
+            server.send_signal(signal.SIGTERM)
+            server.wait(timeout=60)
+        assert server.returncode == 0, log.read_text()
+        assert not (home / "pg" / "postmaster.pid").exists()
+        assert VIN not in log.read_text()
+
+
+def _wait_until_ready(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + 120
+    while True:
+        try:
+            if httpx.get(f"{url}/readyz", timeout=20).status_code == 200:
+                return
+        except httpx.TransportError:
+            assert server.poll() is None, log.read_text()
+            assert time.monotonic() < deadline
+            time.sleep(0.2)

@@ -15,6 +15,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from pydantic import SecretStr
+from smartdrive_api import embedded
 from smartdrive_api.database import HEAD, connect, database, readiness
 from smartdrive_api.embedded import EmbeddedPostgresError, embedded_postgres
 from smartdrive_api.migrations import config, downgrade, upgrade
@@ -23,7 +24,7 @@ from smartdrive_api.settings import Settings
 from sqlalchemy import Engine, inspect, text
 from sqlalchemy.exc import DBAPIError
 
-from api.tests.conftest import open_directory
+from api.tests.conftest import copied, open_directory
 
 OWNER = """
 import os, sys
@@ -39,9 +40,9 @@ with embedded_postgres(Path(sys.argv[1])) as url:
 
 
 @pytest.fixture(scope="module")
-def directory() -> Iterator[Path]:
+def directory(fresh_data: Path) -> Iterator[Path]:
     with open_directory() as made:
-        yield made / "pg"
+        yield copied(fresh_data, made / "pg")
 
 
 def owner(directory: Path, *user: int) -> subprocess.Popen[str]:
@@ -116,13 +117,26 @@ def test_it_listens_on_no_network_and_lets_nobody_else_in(postgres: str) -> None
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-def test_it_runs_as_a_normal_user_as_well_as_under_root() -> None:
+def test_it_runs_as_a_normal_user_as_well_as_under_root(fresh_data: Path) -> None:
     with open_directory() as made:
         os.chown(made, 65534, 65534)
+        copied(fresh_data, made / "pg", 65534)
         process = owner(made / "pg", 65534)
         assert (made / "pg").stat().st_uid == 65534
         process.communicate("")
         assert process.returncode == 0
+
+
+def test_programs_that_only_root_can_reach_are_copied_once(tmp_path: Path) -> None:
+    hidden, data = tmp_path / "root" / "install" / "bin", tmp_path / "data"
+    hidden.mkdir(parents=True)
+    (tmp_path / "root").chmod(0o700)
+    (hidden / "postgres").write_text("a program")
+    found = embedded._reachable(hidden, data)
+    assert found == embedded._reachable(hidden, data) != hidden
+    assert (found / "postgres").read_text() == "a program"
+    assert found.parent.stat().st_mode & 0o005 == 0o005
+    assert {path.name for path in tmp_path.iterdir()} == {"root", found.parent.name}
 
 
 def test_a_path_too_long_for_a_socket_is_refused_with_advice(tmp_path: Path) -> None:
