@@ -63,7 +63,13 @@ def embedded_postgres(directory: Path) -> Iterator[str]:
     with (data.parent / f"{data.name}.lock").open("w") as lock:
         owner = _take(lock)
         server = _serve(data) if owner else None
-        _wait_until_ready(data, server)
+        deadline = time.monotonic() + _START_S
+        while not _answers(data):
+            if (server is not None and server.poll() is not None) or time.monotonic() > deadline:
+                log = data.parent / f"{data.name}.log"
+                raise EmbeddedPostgresError(f"PostgreSQL did not start on {data}: see {log}")
+            if not owner and (owner := _take(lock)):  # who owned it stopped it while we came
+                server = _serve(data)
         try:
             yield f"postgresql://{_USER}@/postgres?host={quote(str(data), safe='')}"
         finally:
@@ -216,20 +222,15 @@ def _running(data: Path) -> int | None:
     return pid if os.fsencode(data) in named else None  # another process may have the number by now
 
 
-def _wait_until_ready(data: Path, server: subprocess.Popen[bytes] | None) -> None:
+def _answers(data: Path) -> bool:
     import psycopg
 
-    deadline = time.monotonic() + _START_S
-    while True:
-        try:
-            psycopg.connect(host=str(data), user=_USER, dbname="postgres", connect_timeout=5).close()
-        except psycopg.OperationalError:
-            if (server is not None and server.poll() is not None) or time.monotonic() > deadline:
-                log = data.parent / f"{data.name}.log"
-                raise EmbeddedPostgresError(f"PostgreSQL did not start on {data}: see {log}") from None
-            time.sleep(0.05)
-        else:
-            return
+    try:
+        psycopg.connect(host=str(data), user=_USER, dbname="postgres", connect_timeout=5).close()
+    except psycopg.OperationalError:
+        time.sleep(0.05)
+        return False
+    return True
 
 
 def _stop(data: Path, server: subprocess.Popen[bytes] | None) -> None:

@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from smartdrive_api.problems import MEDIA_TYPE, Problem, problem_body
 
 MAX_BODY: Final = 65_536
+_MAX_DIGITS: Final = 18
 _LOG: Final = logging.getLogger("smartdrive_api")
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0)
@@ -97,7 +98,8 @@ def _unexpected(error: Exception, request_id: str) -> Problem:
 def _declared_length(scope: Scope) -> int:
     for name, value in scope["headers"]:
         if name == b"content-length":
-            return int(value) if value.isdigit() else 0
+            # A number of more digits than int takes is more than we take, too.
+            return MAX_BODY + 1 if len(value) > _MAX_DIGITS else int(value) if value.isdigit() else 0
     return 0
 
 

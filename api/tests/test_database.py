@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -102,6 +104,23 @@ def test_a_second_process_joins_and_leaves_the_server_running(directory: Path) -
         assert (process.returncode, postmaster(directory)) == (0, server)
         with psycopg.connect(host=str(directory), user="smartdrive", dbname="postgres") as connection:
             assert connection.execute("select 1").fetchone() == (1,)
+
+
+def test_who_comes_while_the_owner_is_leaving_becomes_the_owner(directory: Path) -> None:
+    started = threading.Event()
+
+    def come() -> None:
+        with embedded_postgres(directory):
+            started.set()
+
+    with directory.with_name("pg.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        thread = threading.Thread(target=come)
+        thread.start()
+        assert not started.wait(0.3)
+    thread.join(timeout=60)
+    assert started.is_set()
+    assert not (directory / "postmaster.pid").exists()
 
 
 def test_it_listens_on_no_network_and_lets_nobody_else_in(postgres: str) -> None:

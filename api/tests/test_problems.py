@@ -134,6 +134,7 @@ def test_what_the_framework_raises_is_a_problem_in_our_words(client: TestClient,
 
 def test_a_body_too_large_is_refused_whether_or_not_it_says_so(client: TestClient) -> None:
     problem(client.post("/try/1", content=b"x" * (MAX_BODY + 1)), 413, "too_large")
+    problem(client.post("/try/1", headers={"content-length": "9" * 5000}), 413, "too_large")
 
     def pieces() -> Iterator[bytes]:
         for _ in range(3):

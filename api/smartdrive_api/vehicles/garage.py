@@ -55,7 +55,7 @@ def register(
 def visible(connection: Connection, account_id: UUID, registration_id: UUID | None = None) -> list[Row[Any]]:
     """The vehicles that an account owns or that are shared with it, oldest first; or the one that is asked for.
 
-    Rows have the columns of `vehicles` and `is_owner`. A share counts while the vehicle is confirmed.
+    Rows have the columns of `vehicles` and `is_owner`. What is shared has been confirmed: see `share`.
     """
     shared = (
         select(VehicleShare.registration_id)
@@ -63,10 +63,9 @@ def visible(connection: Connection, account_id: UUID, registration_id: UUID | No
         .where(Account.account_id == account_id)
     )
     is_owner = Vehicle.owner_id == account_id
-    through_share = Vehicle.registration_id.in_(shared) & Vehicle.confirmed_at.is_not(None)
     found = (
         select(*Vehicle.__table__.columns, is_owner.label("is_owner"))
-        .where(Vehicle.released_at.is_(None), is_owner | through_share)
+        .where(Vehicle.released_at.is_(None), is_owner | Vehicle.registration_id.in_(shared))
         .order_by(Vehicle.created_at, Vehicle.registration_id)
     )
     if registration_id is not None:
