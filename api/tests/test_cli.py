@@ -18,7 +18,7 @@ from smartdrive_api.cli import app, main
 from typer.main import get_command
 
 from api.tests.calling import PASSWORD, Api
-from api.tests.conftest import open_directory
+from api.tests.conftest import copied, open_directory
 
 PROGRAM = str(Path(sys.executable).with_name("smartdrive-api"))
 VIN = "1M8GDM9AXKP042788"
@@ -105,8 +105,9 @@ def test_every_command_has_an_example() -> None:
         assert f"For example: smartdrive-api {name}" in (command.help or "")
 
 
-def test_the_program_serves_and_stops_its_database_with_itself() -> None:
+def test_the_program_serves_and_stops_its_database_with_itself(fresh_data: Path) -> None:
     with open_directory() as home, socket.socket() as probe:
+        copied(fresh_data, home / "pg")
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
         probe.close()

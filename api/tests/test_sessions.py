@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from smartdrive_api.upkeep import tidy
@@ -17,7 +18,7 @@ NEVER = "11111111-1111-4111-8111-111111111111"
 
 @pytest.fixture
 def mira(api: Api) -> Person:
-    return api.person(f"mira-{id(object())}@example.org")
+    return api.person(f"mira-{uuid4().hex}@example.org")
 
 
 def refresh(api: Api, token: str) -> Any:
@@ -136,7 +137,7 @@ def test_all_sessions_are_ended_at_once(api: Api, mira: Person) -> None:
 
 
 def test_sessions_of_others_are_neither_seen_nor_ended(api: Api, mira: Person) -> None:
-    eve = api.person(f"eve-{id(object())}@example.org")
+    eve = api.person(f"eve-{uuid4().hex}@example.org")
     hers = listed(api, mira)[0]["session_id"]
     assert hers not in {one["session_id"] for one in listed(api, eve)}
     foreign = api.client.delete(f"/v1/sessions/{hers}", headers=eve.headers)
