@@ -75,6 +75,8 @@ class Computation:
         is_history: whether its rows depend on all earlier days of the vehicle.
         by_vehicle: whether `compute` heeds the scope's vehicles.
         channels: landing channels whose messages make its days stale.
+        counts_arrivals: whether a day's rows say what arrived on it, so that each line makes its arrival day stale
+            too, whatever became of it.
         model: the SQL model behind a mart.
     """
 
@@ -86,6 +88,7 @@ class Computation:
     is_history: bool = False
     by_vehicle: bool = True
     channels: tuple[str, ...] = SAMPLES
+    counts_arrivals: bool = False
     model: Model | None = None
 
 
@@ -239,6 +242,7 @@ def _mart(model: Model, upstream: dict[Table, Computation]) -> Computation:
         is_history=any(upstream[table].is_history for table in inputs),
         by_vehicle=False,
         channels=tuple(sorted({*SAMPLES, *(channel for table in inputs for channel in upstream[table].channels)})),
+        counts_arrivals=not {silver.MESSAGES, silver.QUARANTINE}.isdisjoint(model.reads),
         model=model,
     )
 

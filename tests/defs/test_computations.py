@@ -134,6 +134,30 @@ def test_a_history_is_not_computed_again_for_what_it_does_not_read(house: House)
     assert house.lakehouse.open(codes.DTC_EPISODES).version == version
 
 
+def test_a_line_that_touches_nothing_makes_the_day_of_its_arrival_stale_where_arrivals_are_counted(
+    house: House, tmp_path: Path
+) -> None:
+    house.scan(1, DAY, "P0171")
+    house.up_to_date()
+    house.scan(1, DAY, "P0171", arrives=DAY + timedelta(3))  # a copy
+    land(house.store, b"{", at=START + timedelta(days=4), channel="events")
+    house.take_in()
+    stale = {"marts.data_quality": [DAY + timedelta(3), DAY + timedelta(4)]}
+    assert stale_tables(house.lakehouse, until=UNTIL, floor=0) == stale
+    house.compute()
+    assert stale_tables(house.lakehouse, until=UNTIL, floor=0) == {}
+    (quality,) = [table for table in computations() if str(table) == "marts.data_quality"]
+    rows = house.lakehouse.scan(quality).sort("utc_date").collect()
+    assert rows.select("utc_date", "lines", "accepted_lines", "duplicate_lines", "quarantined_lines").rows() == [
+        (DAY, 1, 1, 0, 0),
+        (DAY + timedelta(3), 1, 0, 1, 0),
+        (DAY + timedelta(4), 1, 0, 0, 1),
+    ]
+    clean = House(tmp_path, "clean")
+    clean.up_to_date()
+    assert contents(house.lakehouse, [quality]) == contents(clean.lakehouse, [quality])
+
+
 def test_what_a_backfill_brings_up_is_told_to_nobody(house: House) -> None:
     house.scan(1, DAY, "P0301", "P0171")
     house.take_in()
