@@ -151,13 +151,14 @@ def _drain_episodes(lakehouse: Lakehouse, scope: Scope, settings: Settings) -> p
 
 
 def _dtc_episodes(lakehouse: Lakehouse, scope: Scope, settings: Settings) -> pl.DataFrame:
-    from smartdrive_dagster.domain.dtc_episodes import dtc_episodes
+    from smartdrive_dagster.domain.dtc_episodes import dtc_episodes, mil_from_scans
     from smartdrive_dagster.knowledge.trouble_codes import load_book
 
+    events = scope.history(lakehouse, silver.EVENTS)
     found = dtc_episodes(
         scope.history(lakehouse, silver.DTC_READINGS),
-        scope.history(lakehouse, silver.EVENTS),
-        None,  # the lamp would have to be looked for in all telemetry, at every batch
+        events,
+        mil_from_scans(events),
         days=scope.days,
         book=load_book(settings.dtc_file),
     )
@@ -201,7 +202,7 @@ _GOLD: Final = (
         codes.DTC_EPISODES,
         (silver.DTC_READINGS, silver.EVENTS),
         _dtc_episodes,
-        version="1",
+        version="2",
         halo_days=0,
         is_history=True,
         channels=("events",),

@@ -65,10 +65,18 @@ class House:
         self.store = LandingStore(str(root / "landing"))
         self.settings = Settings(lake_url=self.lakehouse.url, state_url=str(root / "state"))
 
-    def scan(self, seq: int, on: date, *codes_: str, vin: str = VIN, arrives: date | None = None) -> None:
+    def scan(
+        self,
+        seq: int,
+        on: date,
+        *codes_: str,
+        vin: str = VIN,
+        arrives: date | None = None,
+        mil: bool | None = None,
+    ) -> None:
         at = START + (on - DAY)
         stored = [{"code": code, "title": None} for code in codes_]
-        detail = {"stored": stored, "pending": [], "permanent": []}
+        detail = {"stored": stored, "pending": [], "permanent": [], "mil": mil}
         device = f"edge-{vin[-1]}"
         payload = event(seq, at=at, type_="dtc_scan", detail=detail, vin=vin, device_id=device)
         land(self.store, payload, at=START + ((arrives or on) - DAY) + timedelta(minutes=5), channel="events")
@@ -107,6 +115,18 @@ def test_a_row_on_an_earlier_day_changes_when_its_episode_ends(house: House) -> 
     house.up_to_date()
     assert house.episodes() == [("P0171", DAY, False, 1)]
     assert stale_tables(house.lakehouse, until=UNTIL, floor=0) == {}
+
+
+def test_the_lamp_of_a_scan_shows_in_the_episode_and_the_summary(house: House) -> None:
+    house.scan(1, DAY, "P0171")
+    house.scan(2, DAY + timedelta(1), "P0171", mil=True)
+    house.scan(3, DAY + timedelta(2), mil=False)
+    house.scan(1, DAY, "P0301", vin=OTHER_VIN, mil=False)
+    house.up_to_date()
+    (summary,) = [table for table in computations() if str(table) == "marts.dtc_summary"]
+    for table in (codes.DTC_EPISODES, summary):
+        rows = house.lakehouse.scan(table).sort("dtc_family").select("dtc_family", "has_mil").collect()
+        assert rows.rows() == [("P01", True), ("P03", False)]
 
 
 def test_a_late_scan_changes_its_own_vehicle_alone_and_equals_a_rebuild(house: House, tmp_path: Path) -> None:
