@@ -77,6 +77,7 @@ class Computation:
         channels: landing channels whose messages make its days stale.
         counts_arrivals: whether a day's rows say what arrived on it, so that each line makes its arrival day stale
             too, whatever became of it.
+        outlives_samples: whether its rows of a vehicle and day stay when Silver has no sample of these any more.
         model: the SQL model behind a mart.
     """
 
@@ -89,6 +90,7 @@ class Computation:
     by_vehicle: bool = True
     channels: tuple[str, ...] = SAMPLES
     counts_arrivals: bool = False
+    outlives_samples: bool = False
     model: Model | None = None
 
 
@@ -183,7 +185,14 @@ def _alerts(lakehouse: Lakehouse, scope: Scope, settings: Settings) -> pl.DataFr
 _GOLD: Final = (
     Computation(gold.TRIPS, (silver.TELEMETRY,), _trips, version="2", halo_days=2),
     Computation(driving.DRIVING_EVENTS, (silver.TELEMETRY,), _driving_events, version="1", halo_days=2),
-    Computation(driving.INCIDENTS, (silver.TELEMETRY,), _incidents, version="1", halo_days=2),
+    Computation(
+        driving.INCIDENTS,
+        (silver.TELEMETRY,),
+        _incidents,
+        version="1",
+        halo_days=2,
+        outlives_samples=True,
+    ),
     Computation(driving.TRIP_FUEL, (silver.TELEMETRY, gold.TRIPS), _trip_fuel, version="1", halo_days=2),
     Computation(battery.CRANKS, (silver.TELEMETRY,), _cranks, version="1", halo_days=1),
     Computation(battery.PARKED_DAYS, (silver.TELEMETRY,), _parked_days, version="1", halo_days=7),

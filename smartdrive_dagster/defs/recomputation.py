@@ -15,6 +15,7 @@ import polars as pl
 
 from smartdrive_dagster.alerting.outbox import Outbox
 from smartdrive_dagster.defs.computations import Computation, Scope, computations, reach_days
+from smartdrive_dagster.defs.outliving import without_samples
 from smartdrive_dagster.domain.staleness import (
     arrivals,
     candidate_days,
@@ -129,6 +130,8 @@ def recompute(
             vehicles = vehicles_touching(touched, {day: fresh[day] for day in due}, reach)
         computed = _computed(lakehouse, computation, ranges(due), vehicles, settings)
         merged = _merged(computation.table, set(due), vehicles, computed)
+        if computation.outlives_samples:
+            merged = _with_outliving(lakehouse, computation.table, set(due), merged)
         yield lakehouse.replace_days(computation.table, merged, due, batch=batch)
 
 
@@ -255,6 +258,20 @@ def _merged(
         column = pl.col(table.partition_by or "")
         others = column.is_in(days) & ~pl.col("vehicle_id").is_in(sorted(vehicles))
         return pl.concat([snapshot.rows().filter(others).collect(), computed])
+
+    return rows
+
+
+def _with_outliving(
+    lakehouse: Lakehouse, table: Table, days: set[date], merged: Callable[[Snapshot], pl.DataFrame]
+) -> Callable[[Snapshot], pl.DataFrame]:
+    """The rows of `merged`, and those of the days that the snapshot has and nothing can compute again."""
+
+    def rows(snapshot: Snapshot) -> pl.DataFrame:
+        found = merged(snapshot)
+        present = snapshot.rows().filter(pl.col(table.partition_by or "").is_in(days)).collect()
+        dropped = present.join(found, on=list(table.key), how="anti", maintain_order="left")
+        return pl.concat([found, without_samples(lakehouse, dropped)])
 
     return rows
 
