@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,9 @@ from smartdrive_dagster.lake.models import Model, rows_of
 from smartdrive_dagster.tables import Days
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    import polars as pl
 
 Values = tuple[object, ...]
 
@@ -52,19 +54,36 @@ def run_unit_test(model: Model, test: UnitTest) -> Difference | None:
         ModelError: a value does not fit its column.
         BatchRejectedError: the rows break the table's spec.
     """
-    types = {column: kind for column, kind in model.inputs.items() if not column.startswith(f"{STAGING}.")}
-    given = {one.name: one.rows for one in test.given}
-    with closing(session(test.time_zone)) as connection:
-        connection.execute(f"CREATE SCHEMA {STAGING}")
-        for name in {*types, *given}:
-            _create(connection, model, name, given.get(name, ()))
-        views = [name.removeprefix(f"{STAGING}.") for name in given if name.startswith(f"{STAGING}.")]
+    with _given(model, test) as (connection, views):
         rows = rows_of(model, connection, Days(test.first_date, test.last_date), given=views)
         columns = tuple(dict.fromkeys(name for row in test.expect for name in row.values)) or model.table.key
         wanted = _expected(connection, model, test, columns)
     found = sorted((_comparable(row) for row in rows.select(columns).iter_rows()), key=repr)
     missing, unexpected = _without(wanted, found), _without(found, wanted)
     return Difference(columns, missing, unexpected) if missing or unexpected else None
+
+
+def rows_of_given(model: Model, test: UnitTest, days: Days) -> pl.DataFrame:
+    """What a mart makes of a unit test's given rows in a window of its own.
+
+    Raises:
+        ModelError: a value does not fit its column.
+        BatchRejectedError: the rows break the table's spec.
+    """
+    with _given(model, test) as (connection, views):
+        return rows_of(model, connection, days, given=views)
+
+
+@contextmanager
+def _given(model: Model, test: UnitTest) -> Iterator[tuple[duckdb.DuckDBPyConnection, list[str]]]:
+    """A database that holds what a test gives, and the names of the staging views among that."""
+    read = {name for name in model.inputs if not name.startswith(f"{STAGING}.")}
+    given = {one.name: one.rows for one in test.given}
+    with closing(session(test.time_zone)) as connection:
+        connection.execute(f"CREATE SCHEMA {STAGING}")
+        for name in read | set(given):
+            _create(connection, model, name, given.get(name, ()))
+        yield connection, [name.removeprefix(f"{STAGING}.") for name in given if name not in read]
 
 
 def _create(connection: duckdb.DuckDBPyConnection, model: Model, name: str, rows: Sequence[Row]) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from smartdrive_dagster.lake.model_files import UnitTest
 from smartdrive_dagster.lake.models import Model, ModelError, load_models
-from smartdrive_dagster.lake.unit_tests import run_unit_test
+from smartdrive_dagster.lake.unit_tests import rows_of_given, run_unit_test
+from smartdrive_dagster.tables import Days
 from tests.lake.test_models import FILES, MART_YML, project
 
 SHIPPED = load_models()
@@ -22,6 +24,20 @@ TESTS = [
 @pytest.mark.parametrize(("model", "test"), TESTS)
 def test_a_mart_makes_the_rows_that_its_twin_expects(model: Model, test: UnitTest) -> None:
     assert run_unit_test(model, test) is None
+
+
+LONGER = [case for case in TESTS if case.values[1].first_date < case.values[1].last_date]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(("model", "test"), LONGER)
+def test_days_computed_one_by_one_equal_those_computed_at_once(model: Model, test: UnitTest) -> None:
+    window = Days(test.first_date, test.last_date)
+    singly = pl.concat(rows_of_given(model, test, Days(day, day)) for day in window)
+    assert content(singly) == content(rows_of_given(model, test, window))
+
+
+def content(rows: pl.DataFrame) -> list[str]:
+    return sorted(map(repr, rows.iter_rows()))
 
 
 def test_every_mart_has_a_unit_test() -> None:
