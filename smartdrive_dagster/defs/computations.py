@@ -75,6 +75,9 @@ class Computation:
         is_history: whether its rows depend on all earlier days of the vehicle.
         by_vehicle: whether `compute` heeds the scope's vehicles.
         channels: landing channels whose messages make its days stale.
+        counts_arrivals: whether a day's rows say what arrived on it, so that each line makes its arrival day stale
+            too, whatever became of it.
+        outlives_samples: whether its rows of a vehicle and day stay when Silver has no sample of these any more.
         model: the SQL model behind a mart.
     """
 
@@ -86,6 +89,8 @@ class Computation:
     is_history: bool = False
     by_vehicle: bool = True
     channels: tuple[str, ...] = SAMPLES
+    counts_arrivals: bool = False
+    outlives_samples: bool = False
     model: Model | None = None
 
 
@@ -148,13 +153,14 @@ def _drain_episodes(lakehouse: Lakehouse, scope: Scope, settings: Settings) -> p
 
 
 def _dtc_episodes(lakehouse: Lakehouse, scope: Scope, settings: Settings) -> pl.DataFrame:
-    from smartdrive_dagster.domain.dtc_episodes import dtc_episodes
+    from smartdrive_dagster.domain.dtc_episodes import dtc_episodes, mil_from_scans
     from smartdrive_dagster.knowledge.trouble_codes import load_book
 
+    events = scope.history(lakehouse, silver.EVENTS)
     found = dtc_episodes(
         scope.history(lakehouse, silver.DTC_READINGS),
-        scope.history(lakehouse, silver.EVENTS),
-        None,  # the lamp would have to be looked for in all telemetry, at every batch
+        events,
+        mil_from_scans(events),
         days=scope.days,
         book=load_book(settings.dtc_file),
     )
@@ -179,7 +185,14 @@ def _alerts(lakehouse: Lakehouse, scope: Scope, settings: Settings) -> pl.DataFr
 _GOLD: Final = (
     Computation(gold.TRIPS, (silver.TELEMETRY,), _trips, version="2", halo_days=2),
     Computation(driving.DRIVING_EVENTS, (silver.TELEMETRY,), _driving_events, version="1", halo_days=2),
-    Computation(driving.INCIDENTS, (silver.TELEMETRY,), _incidents, version="1", halo_days=2),
+    Computation(
+        driving.INCIDENTS,
+        (silver.TELEMETRY,),
+        _incidents,
+        version="1",
+        halo_days=2,
+        outlives_samples=True,
+    ),
     Computation(driving.TRIP_FUEL, (silver.TELEMETRY, gold.TRIPS), _trip_fuel, version="1", halo_days=2),
     Computation(battery.CRANKS, (silver.TELEMETRY,), _cranks, version="1", halo_days=1),
     Computation(battery.PARKED_DAYS, (silver.TELEMETRY,), _parked_days, version="1", halo_days=7),
@@ -198,7 +211,7 @@ _GOLD: Final = (
         codes.DTC_EPISODES,
         (silver.DTC_READINGS, silver.EVENTS),
         _dtc_episodes,
-        version="1",
+        version="2",
         halo_days=0,
         is_history=True,
         channels=("events",),
@@ -239,6 +252,7 @@ def _mart(model: Model, upstream: dict[Table, Computation]) -> Computation:
         is_history=any(upstream[table].is_history for table in inputs),
         by_vehicle=False,
         channels=tuple(sorted({*SAMPLES, *(channel for table in inputs for channel in upstream[table].channels)})),
+        counts_arrivals=not {silver.MESSAGES, silver.QUARANTINE}.isdisjoint(model.reads),
         model=model,
     )
 
