@@ -12,7 +12,6 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from smartdrive_dagster.lake.audit import Balances
-from smartdrive_dagster.landing.recorded.report import ImportReport
 from smartdrive_dagster.status import Status
 from smartdrive_dagster.tables.silver import REASONS
 
@@ -136,27 +135,6 @@ def show_commands(commands: Mapping[str, str]) -> RenderableType:
     for command, purpose in commands.items():
         lines.append(f"\n  {command}\n", style="cyan").append(f"      {purpose}\n", style="not bold dim")
     return lines
-
-
-def show_import(path: str, report: ImportReport) -> RenderableType:
-    """What became of every reading of a recorded log."""
-    grid = _grid(path, "readings", "count", "what they are")
-    grid.add_row("read", _number(report.read), f"{_number(report.lines)} lines")
-    grid.add_row(
-        "mapped", _number(report.mapped), f"{_number(report.samples)} samples, {report.messages} messages"
-    )
-    for name, count in report.ignored.items():
-        grid.add_row("ignored", _number(count), name)
-    for reason, count in report.quarantined.items():
-        grid.add_row("quarantined", _number(count), reason)
-    grid.add_row("duplicate", _number(report.duplicate), "same signal, time and value")
-    notes = [Text(f"warning: {warning}", style="yellow") for warning in report.warnings]
-    notes += [Text(f"quarantined {example}", style="dim") for example in report.examples]
-    if report.objects_present:
-        count = len(report.objects_present)
-        were = "object was" if count == 1 else "objects were"
-        notes.append(Text(f"{count} landing {were} there already: imported before"))
-    return Group(grid, *notes)
 
 
 def console(*, error: bool = False) -> Console:
