@@ -41,7 +41,7 @@ def show_recognised(path: str, found: Recognised) -> RenderableType:
             Text(plan.name),
             plan.signal or "-",
             Text(plan.unit or ""),
-            _conversion(plan.signal, plan.unit, wanted),
+            _conversion(plan.signal, plan.unit, wanted, by_row=found.format is not None),
             plan.because,
         )
     notes = [Text(f"note: {note}", style="yellow") for note in found.notes]
@@ -75,8 +75,11 @@ def show_import(path: str, report: ImportReport, reasons: Mapping[str, str]) -> 
     grid = Grid(title=path, title_justify="left", title_style="bold", header_style="dim")
     for column in ("readings", "count", "what they are"):
         grid.add_column(column, justify="right" if column == "count" else "left")
+    samples = f"{report.samples:,} samples"
+    if report.messages:
+        samples += f", {report.messages} messages"
     grid.add_row("read", f"{report.read:,}", f"{report.lines:,} lines")
-    grid.add_row("mapped", f"{report.mapped:,}", f"{report.samples:,} samples, {report.messages} messages")
+    grid.add_row("mapped", f"{report.mapped:,}", samples)
     for name, count in report.ignored.items():
         reason = reasons.get(name)
         grid.add_row("ignored", f"{count:,}", Text(f"{name}: {reason}" if reason else name))
@@ -115,9 +118,11 @@ def _times(found: Recognised, column: TimeColumn) -> str:
     return f"{named}: {form}{begun}{zone}"
 
 
-def _conversion(signal: str | None, unit: str | None, wanted: str) -> str:
+def _conversion(signal: str | None, unit: str | None, wanted: str, *, by_row: bool) -> str:
     if signal is None:
         return ""
+    if unit is None and not by_row:
+        return f"{wanted}, from ?"
     if unit is None:
         return f"{wanted}, by each row's unit"
     convert = to_contract(signal, unit or None)

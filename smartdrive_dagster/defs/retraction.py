@@ -2,7 +2,7 @@
 
 A tombstone beside the lake names the objects. Ingestion asks for it: a line of such an object brings no row and
 claims no identity. What Silver held of it goes as in a backfill, object by object, and the ledger's new batch
-makes the touched days of Gold stale. What is left to do is derived from the ledger, so a crash leaves work and no harm.
+makes the touched days of Gold stale. What is left to do is derived from the ledger: a crash leaves work, no harm.
 """
 
 from __future__ import annotations

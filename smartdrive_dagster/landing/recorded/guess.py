@@ -91,10 +91,10 @@ def _first_plan(
     name: str, measured: _Measured, choices: Mapping[str, str], row_units: Mapping[str, str | None] | None
 ) -> Plan:
     if name in choices:
-        signal, _, unit = choices[name].partition(":")
-        if signal == LEAVE_OUT:
+        chosen, _, said = choices[name].partition(":")
+        if chosen == LEAVE_OUT:
             return Plan(name, None, because="left out as you say")
-        return Plan(name, signal, unit or measured.unit or _unit_in(name, signal), "you say so")
+        return Plan(name, chosen, said or measured.unit or _unit_in(name, chosen), "you say so")
     meaning = meaning_of(name.partition("#")[0] or name)
     if measured.is_empty and meaning.signal and meaning.unit and _converts(meaning.signal, meaning.unit):
         return Plan(name, meaning.signal, meaning.unit, "name")  # there may be values in rows not looked at
@@ -103,8 +103,9 @@ def _first_plan(
     signal = meaning.signal or ""
     row_unit = (row_units or {}).get(name)
     known: list[tuple[str | None, str]] = [(row_unit, "rows"), (measured.unit, "cells"), (meaning.unit, "name")]
-    known += [("", "has none")] if not UNIT_OF_SIGNAL[signal] else []
-    unit, source = next(((text, said) for text, said in known if text or said == "has none"), (None, ""))
+    if not UNIT_OF_SIGNAL[signal]:
+        known.append(("", "has none"))
+    unit, source = next((pair for pair in known if pair[0] or pair[1] == "has none"), (None, ""))
     if unit and not _converts(signal, unit):
         return Plan(name, None, because=f"is in {unit}, which does not measure {signal}")
     return Plan(name, signal, unit, source)

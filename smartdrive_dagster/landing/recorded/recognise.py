@@ -16,6 +16,7 @@ from typing import Any, cast
 from pydantic import ValidationError
 
 from smartdrive_dagster.landing.recorded.date_texts import DateOrder, dates_in_name, time_in_name
+from smartdrive_dagster.landing.recorded.envirocar import is_json
 from smartdrive_dagster.landing.recorded.errors import (
     AmbiguousLogError,
     FormatUndetectedError,
@@ -26,11 +27,14 @@ from smartdrive_dagster.landing.recorded.format_model import MISSING, Decimal, F
 from smartdrive_dagster.landing.recorded.formats import load_format
 from smartdrive_dagster.landing.recorded.guess import Plan, plan_columns
 from smartdrive_dagster.landing.recorded.lines import detect_format, find_header, open_log
-from smartdrive_dagster.landing.recorded.sampling import Sample, look_at
+from smartdrive_dagster.landing.recorded.names import squash
+from smartdrive_dagster.landing.recorded.sampling import Sample, head_of, look_at
 from smartdrive_dagster.landing.recorded.time_columns import Times, find_times, parse_time_option
 from smartdrive_dagster.landing.recorded.units import UNIT_OF_SIGNAL, UnitError, nearest, to_contract
 
 _TIME = "TIME"
+_TORQUE = "Torque Pro, CSV, by the names, units and values of its columns"
+_UNKNOWN = "a log of unknown format, by the names, units and values of its columns"
 _POSITION = frozenset({"LATITUDE", "LONGITUDE"})
 
 
@@ -115,9 +119,9 @@ def recognise(path: Path, given: Given) -> Recognised:
 
 
 def _built_in(path: Path) -> Format:
-    form = detect_format(path)
-    if form.container != "envirocar":
-        return form
+    if not is_json(head_of(path)):
+        return detect_format(path)
+    form = load_format("envirocar")
     with open_log(path, form.encoding, form.container) as log:
         names = {text.split("\t")[1] for _, text in log.lines() if text and text.count("\t")}
     if "GPS Speed" in names and "Speed" not in names:  # a phone without an adapter
@@ -198,7 +202,7 @@ def _guessed(path: Path, given: Given) -> Recognised:
             content["pids"] = _mappings(plans.plans, sample)
         form = _made(content, path)
     found = Recognised(
-        "a log of unknown format, by the names, units and values of its columns",
+        _TORQUE if {squash(text) for text in sample.names} >= {"gpstime", "devicetime"} else _UNKNOWN,
         form,
         sample.encoding,
         sample.header.delimiter,

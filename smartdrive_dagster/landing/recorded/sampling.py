@@ -11,6 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
+from smartdrive_dagster.landing.recorded.envirocar import is_json
 from smartdrive_dagster.landing.recorded.errors import FormatUndetectedError, LogUnreadableError
 from smartdrive_dagster.landing.recorded.format_model import MISSING, Decimal
 from smartdrive_dagster.landing.recorded.lines import Header, Line, LogText, header_of, open_log, splitter
@@ -18,6 +19,7 @@ from smartdrive_dagster.landing.recorded.names import meaning_of, split_unit, sq
 from smartdrive_dagster.landing.recorded.time_columns import is_time_name
 
 ROWS: Final = 4000
+_HEAD: Final = 1 << 16
 FIRST_ROWS: Final = 500
 _HEADER_WITHIN: Final = 1000
 _DELIMITERS: Final = (",", ";", "\t", "|")
@@ -98,26 +100,35 @@ def find_encoding(path: Path) -> str:
     Raises:
         LogUnreadableError: it cannot be read or is no text.
     """
+    head = head_of(path)
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
     try:
         with path.open("rb") as file:
-            head = file.read(1 << 16)
-            if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-                return "utf-16"
-            if b"\0" in head:
-                raise LogUnreadableError(
-                    f"{path} is no text (it holds zero bytes): export the log as CSV, or unpack it first"
-                )
             decoder = codecs.getincrementaldecoder("utf-8")()
-            decoder.decode(head)
             while chunk := file.read(1 << 20):
                 decoder.decode(chunk)
             decoder.decode(b"", final=True)
     except UnicodeDecodeError:
         return "cp1252"
     except OSError as error:
-        with open_log(path, "utf-8"):  # it says what is wrong with the path
-            raise LogUnreadableError(f"{path} cannot be read: {error.strerror}") from error
+        raise LogUnreadableError(f"{path} cannot be read: {error.strerror}") from error
     return "utf-8"
+
+
+def head_of(path: Path) -> bytes:
+    """The first bytes of a log.
+
+    Raises:
+        LogUnreadableError: it cannot be read or is no text.
+    """
+    with open_log(path, "utf-8"), path.open("rb") as file:  # the first says what is wrong with the path
+        head = file.read(_HEAD)
+    if b"\0" in head and not is_json(head) and not head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise LogUnreadableError(
+            f"{path} is no text (it holds zero bytes): export the log as CSV, or unpack it first"
+        )
+    return head
 
 
 def _find_header(head: list[Line], path: Path) -> Header:
