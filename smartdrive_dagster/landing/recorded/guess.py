@@ -24,6 +24,7 @@ _MANY: Final = 3
 _METRIC: Final = frozenset({"km/h", "km", "°C"})
 _IMPERIAL: Final = frozenset({"mph", "mi", "°F"})
 LEAVE_OUT: Final = "-"
+OTHER_UNITS: Final = "the log's other units"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,7 @@ def plan_columns(
         cells: by column or PID, those that hold something.
         decimal: how numbers are written.
         choices: what the user has said, by name: ``SIGNAL``, ``SIGNAL:unit`` or ``-``.
-        row_units: of a long log with a column of units, the unit of most rows of each PID.
+        row_units: what a row of units says of each column, or a column of units in most rows of each PID.
     """
     measured = {name: _measure(texts, decimal) for name, texts in cells.items()}
     found = Plans()
@@ -187,7 +188,7 @@ def _find_units(
         units = likely_units(plan.signal or "", measured[plan.name].values)
         unit = _by_neighbours(units, plans.values(), row_units or {})
         if unit is not None:
-            plans[plan.name] = replace(plan, unit=unit, because="the log's other units")
+            plans[plan.name] = replace(plan, unit=unit, because=OTHER_UNITS)
             continue
         ways = " or ".join(f'--column "{plan.name}={plan.signal}:{unit}"' for unit in units)
         found.questions.append(

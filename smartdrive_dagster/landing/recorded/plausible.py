@@ -15,7 +15,6 @@ _LIKELY_UNITS: Final = {
     "°C": ("°C", "°F"),
     "V": ("V", "mV"),
     "kPa": ("kPa", "psi", "bar"),
-    "g/s": ("g/s", "kg/h", "lb/min"),
     "L/h": ("L/h", "gal/h"),
     "km": ("km", "mi"),
 }

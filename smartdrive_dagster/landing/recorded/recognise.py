@@ -25,7 +25,7 @@ from smartdrive_dagster.landing.recorded.errors import (
 )
 from smartdrive_dagster.landing.recorded.format_model import MISSING, Decimal, Format, TimeColumn
 from smartdrive_dagster.landing.recorded.formats import load_format
-from smartdrive_dagster.landing.recorded.guess import Plan, plan_columns
+from smartdrive_dagster.landing.recorded.guess import OTHER_UNITS, Plan, plan_columns
 from smartdrive_dagster.landing.recorded.lines import detect_format, find_header, open_log
 from smartdrive_dagster.landing.recorded.names import squash
 from smartdrive_dagster.landing.recorded.sampling import Sample, head_of, look_at
@@ -169,7 +169,7 @@ def _guessed(path: Path, given: Given) -> Recognised:
     used = set(times.column.columns) if times.column else set()
     others = used | fixed | set(times.others)
     wide = {text: sample.cells(text) for text in sample.names if text not in others}
-    plans = plan_columns(wide, decimal, choices)
+    plans = plan_columns(wide, decimal, choices, sample.units)
     if is_long and name and value:
         wide_plans = {text: plan for text, plan in plans.plans.items() if plan.signal in _POSITION}
         by_name, row_units = _by_name(sample, name, value, unit)
@@ -196,6 +196,7 @@ def _guessed(path: Path, given: Given) -> Recognised:
             "encoding": sample.encoding,
             "delimiter": sample.header.delimiter,
             "decimal": decimal,
+            "skip_after_header": sample.unit_lines,
         }
         if is_long:
             content["reading"] = {"name": name, "value": value, "unit": unit}
@@ -208,6 +209,11 @@ def _guessed(path: Path, given: Given) -> Recognised:
         sample.header.delimiter,
         sample.header.line_no,
         all_plans,
+        notes=tuple(
+            f"{plan.name!r} is taken to be in {plan.unit}, because of the log's other units"
+            for plan in plans.plans.values()
+            if plan.because == OTHER_UNITS
+        ),
         questions=tuple(questions),
     )
     return _timed(path, given, found, times)
@@ -311,7 +317,7 @@ def _mappings(plans: Mapping[str, Plan], sample: Sample) -> dict[str, dict[str, 
 
 def _timed(path: Path, given: Given, found: Recognised, times: Times) -> Recognised:
     """Add the day, the start and the zone, from the options or the file's name."""
-    column, notes, questions = times.column, [], list(found.questions)
+    column, notes, questions = times.column, list(found.notes), list(found.questions)
     day, start = given.day, given.start
     if start is not None and not (column and column.is_elapsed):
         notes.append("--start is not used: the log's times do not count from a start")

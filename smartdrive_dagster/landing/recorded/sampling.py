@@ -15,7 +15,7 @@ from smartdrive_dagster.landing.recorded.envirocar import is_json
 from smartdrive_dagster.landing.recorded.errors import FormatUndetectedError, LogUnreadableError
 from smartdrive_dagster.landing.recorded.format_model import MISSING, Decimal
 from smartdrive_dagster.landing.recorded.lines import Header, Line, LogText, header_of, open_log, splitter
-from smartdrive_dagster.landing.recorded.names import meaning_of, split_unit, squash
+from smartdrive_dagster.landing.recorded.names import is_unit, meaning_of, split_unit, squash
 from smartdrive_dagster.landing.recorded.time_columns import is_time_name
 
 ROWS: Final = 4000
@@ -48,6 +48,8 @@ class Sample:
         names: the columns of all headers, in order of appearance.
         first_rows: the first rows, by column name, one behind the other.
         rows: some rows spread evenly over the file; as many as there are up to `ROWS`.
+        units: of a row of units below the header, by column name.
+        unit_lines: lines from the header to that row; 0 where there is none.
         line_count: lines of the file.
         odd_rows: sampled rows with another number of cells than their header.
         vehicles: how many different values a column that names a vehicle has (counted up to 2).
@@ -60,6 +62,8 @@ class Sample:
     names: dict[str, None] = field(default_factory=dict)
     first_rows: list[dict[str, str]] = field(default_factory=list)
     rows: list[dict[str, str]] = field(default_factory=list)
+    units: dict[str, str | None] = field(default_factory=dict)
+    unit_lines: int = 0
     line_count: int = 0
     odd_rows: int = 0
     vehicles: int = 0
@@ -193,6 +197,12 @@ def _read_rows(log: LogText, sample: Sample) -> None:
             continue
         if vehicle_at is not None and vehicle_at < len(cells) and len(vehicles) < 2:  # noqa: PLR2004
             vehicles.add(cells[vehicle_at].strip())
+        if count == 0 and not sample.unit_lines and _are_units(cells):
+            sample.units = {
+                name: cell.strip(" ()[]") or None for name, cell in zip(header.names, cells, strict=False)
+            }
+            sample.unit_lines = number - header.line_no
+            continue
         count += 1
         if count % stride and count > FIRST_ROWS:
             continue
@@ -209,6 +219,12 @@ def _read_rows(log: LogText, sample: Sample) -> None:
             sample.rows, stride = sample.rows[1::2], stride * 2
             sample.odd_rows //= 2
     sample.vehicles = len(vehicles - {""})
+
+
+def _are_units(cells: list[str]) -> bool:
+    """Whether a row is of units: no number in it, and half of what it holds known units."""
+    held = [cell.strip(" ()[]") for cell in cells if cell.strip()]
+    return bool(held) and not any(map(_is_number, held)) and sum(map(is_unit, held)) >= len(held) / 2
 
 
 def _vehicle_column(header: Header) -> int | None:

@@ -278,9 +278,16 @@ def test_an_option_that_does_not_fit_the_log_is_refused(read: Reader) -> None:
             read(log, columns=columns)
 
 
-def test_units_of_the_log_s_other_columns_settle_one_without(read: Reader) -> None:
-    log = table("time,rpm,speed,Trip (miles)", [f"{T0},800,30,2"])
-    assert read(log).first["SPEED"] == pytest.approx(48.28032)
+def test_units_of_the_log_s_other_columns_settle_one_without_and_it_is_said(read: Reader) -> None:
+    result = read(table("time,rpm,speed,Trip (miles)", [f"{T0},800,30,2"]))
+    assert result.first["SPEED"] == pytest.approx(48.28032)
+    assert any("'speed' is taken to be in mph" in note for note in result.found.notes)
+
+
+def test_a_row_of_units_below_the_header_is_read_as_such(read: Reader) -> None:
+    result = read(table("Time,RPM,Speed,Coolant", ["[ms],[rpm],[mph],[°F]", f"{T0}000,800,60,212"]))
+    assert result.first == pytest.approx({"RPM": 800.0, "SPEED": 96.56064, "COOLANT_TEMP": 100.0})
+    assert (result.report.read, result.report.quarantined) == (3, {})
 
 
 HOSTILE = [
