@@ -175,7 +175,7 @@ def _try(path: Path, given: Given, vin: str | None) -> None:
 
 def _import_one(path: Path, *, settings: Settings, given: Given, vin: str) -> None:
     from smartdrive_dagster.commands.import_screens import show_import
-    from smartdrive_dagster.defs.retraction import name_of_next
+    from smartdrive_dagster.defs.retraction import imports_of, name_of_next
     from smartdrive_dagster.lake.lakehouse import Lakehouse
     from smartdrive_dagster.lake.retractions import Retractions
     from smartdrive_dagster.landing.recorded.errors import LogUnreadableError
@@ -207,7 +207,11 @@ def _import_one(path: Path, *, settings: Settings, given: Given, vin: str) -> No
         typer.echo(f"note: {note}")
     if not report.mapped:
         raise LogUnreadableError(f"{path} held no reading that could be imported; the table above says why")
-    typer.echo(f"imported as {report.import_id}; smartdrive import --undo {path.name} takes it back")
+    lakehouse = Lakehouse(settings.lake_url)
+    for other in imports_of(lakehouse, None, report.device_id, retracted):
+        if other.import_id != report.import_id:
+            typer.echo(f"note: the same file stands in the lake with other options, as {_told(other)}")
+    typer.echo(f"imported as {report.import_id}; smartdrive import --undo takes it back")
 
 
 def _undo(settings: Settings, names: Sequence[str], *, also_process: bool) -> None:

@@ -49,10 +49,18 @@ class Standing:
 
 
 def imports_of(
-    lakehouse: Lakehouse, store: LandingStore, prefix: str, retracted: Collection[str]
+    lakehouse: Lakehouse, store: LandingStore | None, prefix: str, retracted: Collection[str]
 ) -> list[Standing]:
-    """The imports whose id begins with a prefix and that have not been taken back, the latest last."""
-    landed = {entry.key: entry.landing_date for entry in store.list().objects if f"/{prefix}" in entry.key}
+    """The imports whose id begins with a prefix and that have not been taken back, the latest last.
+
+    Args:
+        lakehouse: whose Bronze is asked.
+        store: is listed as well, if it is given: all of it.
+        prefix: of an import's id.
+        retracted: keys of objects that were taken back.
+    """
+    listed = store.list().objects if store else ()
+    landed = {entry.key: entry.landing_date for entry in listed if f"/{prefix}" in entry.key}
     its = pl.col("object_key").str.contains(f"/{prefix}", literal=True)
     held = lakehouse.scan(bronze.OBJECTS).filter(its).select("object_key", "landing_date").collect()
     landed.update(dict(held.iter_rows()))
