@@ -114,7 +114,7 @@ def _times(found: Recognised, column: TimeColumn) -> str:
     }[column.form]
     begun = f" from {found.start.isoformat(sep=' ')}" if found.start and column.is_elapsed else ""
     begun = begun or (f", first day {found.day}" if found.day and column.needs_day else "")
-    zone = f", zone {found.time_zone} where a time names none" if column.is_local else ""
+    zone = f", zone {_zone(found.time_zone)} where a time names none" if column.is_local else ""
     return f"{named}: {form}{begun}{zone}"
 
 
@@ -136,7 +136,13 @@ def _moment(at: int, time_zone: str) -> str:
     if time_zone == "UTC":
         return f"{_utc(at)} UTC"
     local = datetime.fromtimestamp(at / 1000, UTC).astimezone(ZoneInfo(time_zone))
-    return f"{_utc(at)} UTC ({local:%Y-%m-%d %H:%M:%S} {time_zone})"
+    return f"{_utc(at)} UTC ({local:%Y-%m-%d %H:%M:%S} {_zone(time_zone)})"
+
+
+def _zone(name: str) -> str:
+    """A zone's name; those of the family Etc/GMT count westwards, which nobody expects."""
+    west = name.removeprefix("Etc/GMT")
+    return f"UTC{-int(west):+d}" if west != name and west else name
 
 
 def _utc(at: int) -> str:

@@ -98,12 +98,16 @@ def _first_plan(
         return Plan(name, chosen, said or measured.unit or _unit_in(name, chosen), "you say so")
     meaning = meaning_of(name.partition("#")[0] or name)
     if measured.is_empty and meaning.signal and meaning.unit and _converts(meaning.signal, meaning.unit):
-        return Plan(name, meaning.signal, meaning.unit, "name")  # there may be values in rows not looked at
+        return Plan(name, meaning.signal, meaning.unit, "the name")  # there may be values in rows not looked at
     if reason := _obstacle(measured, meaning):
         return Plan(name, None, because=reason)
     signal = meaning.signal or ""
     row_unit = (row_units or {}).get(name)
-    known: list[tuple[str | None, str]] = [(row_unit, "rows"), (measured.unit, "cells"), (meaning.unit, "name")]
+    known: list[tuple[str | None, str]] = [
+        (row_unit, "the rows"),
+        (measured.unit, "the cells"),
+        (meaning.unit, "the name"),
+    ]
     if not UNIT_OF_SIGNAL[signal]:
         known.append(("", "has none"))
     unit, source = next((pair for pair in known if pair[0] or pair[1] == "has none"), (None, ""))
@@ -181,7 +185,7 @@ def _find_units(
         elif name in own and len(own) >= _MANY and wanted in units:
             plans[name] = replace(plan, unit=wanted, because="the name is python-OBD's")
         elif len(units) == 1:
-            plans[name] = replace(plan, unit=units[0], because="values")
+            plans[name] = replace(plan, unit=units[0], because="the values")
         else:
             open_plans.append(plan)
     for plan in open_plans:

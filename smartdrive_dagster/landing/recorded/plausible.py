@@ -49,7 +49,9 @@ _HALF: Final = 0.5
 def likely_units(signal: str, values: Sequence[float]) -> list[str]:
     """The units in which numbers of unknown unit can be the signal, most usual first; empty where in none."""
     wanted = UNIT_OF_SIGNAL[signal]
-    return [unit for unit in _LIKELY_UNITS.get(wanted, (wanted,)) if _fits(signal, unit, values)]
+    likely = _LIKELY_UNITS.get(wanted, (wanted,))
+    fitting = [unit for unit in likely if _fits(signal, unit, values, with_peak=True)]
+    return fitting or [unit for unit in likely if _fits(signal, unit, values, with_peak=False)]  # a cold engine
 
 
 def is_plausible(signal: str, unit: str | None, values: Sequence[float]) -> bool:
@@ -67,12 +69,13 @@ def could_be_fractions(signal: str, values: Sequence[float]) -> bool:
     return max(values) <= 1 and min(values) >= 0 and any(value != round(value) for value in values)
 
 
-def _fits(signal: str, unit: str, values: Sequence[float]) -> bool:
+def _fits(signal: str, unit: str, values: Sequence[float], *, with_peak: bool) -> bool:
     convert = to_contract(signal, unit or None)
     least, most, peak = _range(signal)
     converted = [convert(value) for value in values]
     good = sum(least <= value <= most for value in converted)
-    return good >= _MOST * len(converted) and max(converted, default=peak) >= peak
+    reaches = not with_peak or max(converted, default=peak) >= peak
+    return good >= _MOST * len(converted) and reaches
 
 
 def _range(signal: str) -> tuple[float, float, float]:

@@ -6,6 +6,7 @@ where nobody says otherwise, and said.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -27,9 +28,11 @@ from smartdrive_dagster.landing.recorded.format_model import MISSING, Decimal, F
 from smartdrive_dagster.landing.recorded.formats import load_format
 from smartdrive_dagster.landing.recorded.guess import OTHER_UNITS, Plan, plan_columns
 from smartdrive_dagster.landing.recorded.lines import detect_format, find_header, open_log
-from smartdrive_dagster.landing.recorded.names import squash
+from smartdrive_dagster.landing.recorded.names import meaning_of, squash
 from smartdrive_dagster.landing.recorded.sampling import Sample, head_of, look_at
+from smartdrive_dagster.landing.recorded.speed_unit import speed_unit
 from smartdrive_dagster.landing.recorded.time_columns import Times, find_times, parse_time_option
+from smartdrive_dagster.landing.recorded.times import open_clock, parse_number
 from smartdrive_dagster.landing.recorded.units import UNIT_OF_SIGNAL, UnitError, nearest, to_contract
 
 _TIME = "TIME"
@@ -169,7 +172,8 @@ def _guessed(path: Path, given: Given) -> Recognised:
     used = set(times.column.columns) if times.column else set()
     others = used | fixed | set(times.others)
     wide = {text: sample.cells(text) for text in sample.names if text not in others}
-    plans = plan_columns(wide, decimal, choices, sample.units)
+    units = sample.units | _speed_by_positions(sample, times.column, decimal)
+    plans = plan_columns(wide, decimal, choices, units)
     if is_long and name and value:
         wide_plans = {text: plan for text, plan in plans.plans.items() if plan.signal in _POSITION}
         by_name, row_units = _by_name(sample, name, value, unit)
@@ -285,6 +289,26 @@ def _times_of(path: Path, sample: Sample, decimal: Decimal, given: Given, choice
     has_start = given.start is not None
     has_day = given.day is not None or bool(dates_in_name(path.stem))
     return find_times(sample.first_rows, names, decimal, has_day=has_day, has_start=has_start, said=said)
+
+
+def _speed_by_positions(sample: Sample, column: TimeColumn | None, decimal: Decimal) -> dict[str, str | None]:
+    """The unit of a column of speeds whose name has none, if there are positions to tell it by."""
+    named: dict[str, list[str]] = {}
+    for name in sample.names:
+        named.setdefault(meaning_of(name).signal or "", []).append(name)
+    columns = [named.get(signal, []) for signal in ("LATITUDE", "LONGITUDE", "SPEED")]
+    if column is None or any(len(names) != 1 for names in columns) or meaning_of(columns[2][0]).unit:
+        return {}
+    clock = open_clock(column, day=date(2024, 1, 1), time_zone="UTC", decimal=decimal)
+    fixes = []
+    for row in sample.first_rows:
+        try:
+            north, east, speed = (parse_number(row.get(names[0], ""), decimal) for names in columns)
+            fixes.append((clock(" ".join(row.get(name, "") for name in column.columns)), north, east, speed))
+        except ValueError:
+            continue
+    unit = speed_unit([fix for fix in fixes if fix[1] and fix[2] and all(map(math.isfinite, fix[1:]))])
+    return {columns[2][0]: unit} if unit else {}
 
 
 def _by_name(

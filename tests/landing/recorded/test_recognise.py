@@ -239,6 +239,7 @@ def test_a_column_that_is_not_understood_is_listed_with_a_reason(read: Reader) -
 
 AMBIGUOUS = [
     ("time,rpm,speed", f"{T0},800,30", {}, r"km/h or mph.*--column \"speed=SPEED:mph\""),
+    ("time,coolant", f"{T0},30", {}, "°C or °F"),
     ("time,rpm", "05/06/2024 20:27:44,800", {}, r"two ways.*time=TIME:dmy.*time=TIME:mdy"),
     ("Date,Time,rpm", "05/06/2024,20:27:44,800", {}, r"two ways.*Date=TIME:dmy"),
     ("time,rpm", "20:27:44,800", {}, "carry no date"),
@@ -282,6 +283,13 @@ def test_units_of_the_log_s_other_columns_settle_one_without_and_it_is_said(read
     result = read(table("time,rpm,speed,Trip (miles)", [f"{T0},800,30,2"]))
     assert result.first["SPEED"] == pytest.approx(48.28032)
     assert any("'speed' is taken to be in mph" in note for note in result.found.notes)
+
+
+@pytest.mark.parametrize(("factor", "kmh"), [(1.0, 60.0), (1.609344, 96.56064), (3.6, 216.0)])
+def test_positions_tell_the_unit_of_a_speed_without_one(read: Reader, factor: float, kmh: float) -> None:
+    step = 60 * factor / 3600 / 111.195  # degrees of latitude in a second at a recorded 60
+    rows = [f"{T0 + n},60,{52 + n * step:.7f},13.4" for n in range(60)]
+    assert read(table("time,speed,lat,lon", rows)).first == {"SPEED": pytest.approx(kmh)}
 
 
 def test_a_row_of_units_below_the_header_is_read_as_such(read: Reader) -> None:
