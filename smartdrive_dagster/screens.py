@@ -18,23 +18,18 @@ from smartdrive_dagster.tables.silver import REASONS
 
 def show_balances(held: Balances) -> RenderableType:
     """Both balances as sums that anyone can check."""
-    grid = _grid("Nothing lost, nothing twice", "", "landed", "accepted", "duplicate", "quarantined", "conflict")
+    verdicts = ("accepted", "duplicate", "quarantined", "conflict", "erased")
+    grid = _grid("Nothing lost, nothing twice", "", "landed", *verdicts)
     judged = held.verdicts
-    quarantined = judged.get("quarantined", 0)
-    grid.add_row(
-        "lines",
-        _number(held.lines - held.unjudged),
-        _number(judged.get("accepted", 0)),
-        _number(judged.get("duplicate", 0)),
-        _number(quarantined),
-        _number(judged.get("conflict", 0)),
-    )
+    lines = (_number(judged.get(verdict, 0)) for verdict in verdicts)
+    grid.add_row("lines", _number(held.lines - held.unjudged), *lines)
     grid.add_row(
         "samples",
         _number(held.samples),
         _number(held.samples_accepted),
         _number(held.samples_duplicate),
         _number(held.samples_quarantined),
+        "",
         "",
     )
     verdict = Text("both balances close", style="green") if held.close else Text(_open_balance(held), style="red")
