@@ -89,7 +89,7 @@ def show_comparison(compared: Sequence[Comparison]) -> RenderableType:
     for entry in compared:
         said = "equal" if entry.is_equal else "differs"
         if entry.is_reordered:
-            said = "equal, but for which copy of a message came first"
+            said = "equal, but for which copy of a message, or whether its retraction, came first"
         grid.add_row(entry.table, f"{entry.rows:,}", f"{entry.new_rows:,}", said)
     return grid
 
