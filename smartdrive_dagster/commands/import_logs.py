@@ -120,12 +120,16 @@ def import_(
         _each(_listed(files), lambda path: _try(path, given, checked_vin(vin) if vin else None))
         return
     importing = partial(_import_one, settings=settings, given=given, vin=checked_vin(vin or ""))
+    failure = None
     try:
         _each(_listed(files), importing)
-    finally:
-        if also_process:
-            with progress() as bars:
-                process_now(settings, bars)
+    except ImportFailedError as error:  # the other files have landed
+        failure = error
+    if also_process:
+        with progress() as bars:
+            process_now(settings, bars)
+    if failure:
+        raise failure
 
 
 def _each(paths: Sequence[Path], work: Any) -> None:
