@@ -9,8 +9,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from smartdrive_dagster.defs.ingest import _steps
 from smartdrive_dagster.defs.ingestion import Ingestion, Progress
 from smartdrive_dagster.defs.rebuild import Rebuild
+from smartdrive_dagster.defs.resources import LakeResource
 from smartdrive_dagster.defs.retraction import imports_of, name_of_next, settle_retractions
 from smartdrive_dagster.defs.work import ledger_batch, stale_gold_days
 from smartdrive_dagster.lake.audit import balances
@@ -19,6 +21,7 @@ from smartdrive_dagster.lake.retractions import Retractions
 from smartdrive_dagster.landing.recorded.formats import load_format
 from smartdrive_dagster.landing.recorded.importer import import_log
 from smartdrive_dagster.landing.store import LandingStore
+from smartdrive_dagster.settings import Settings
 from smartdrive_dagster.tables import silver
 from tests.comparison import contents, repeated, verdicts
 from tests.messages import SECRET, START, VIN, land, telemetry
@@ -201,3 +204,17 @@ def test_taking_back_twice_changes_nothing(home: Home) -> None:
     batch = ledger_batch(home.lakehouse)
     assert settle_retractions(home.ingestion(), Progress()) == 0
     assert ledger_batch(home.lakehouse) == batch
+
+
+def test_a_looping_run_takes_back_what_is_left_before_it_goes_on(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SMARTDRIVE_SECRET", SECRET.decode())
+    monkeypatch.setenv("SMARTDRIVE_STATE_URL", f"{tmp_path}/state")
+    lake = LakeResource.of(Settings(lake_url=home.lakehouse.url, landing_url=home.store.url))
+    wrong = home.import_(WRONG)
+    home.ingest()
+    home.mark(wrong)  # and the process dies
+    assert list(_steps(lake, [START.date()], Progress())) == [True]
+    assert home.days() == {}
+    home.assert_closed()
