@@ -46,7 +46,8 @@ class Settings(BaseSettings):
 
     state_url: str = Field(
         default=".smartdrive/state",
-        description="What was told to whom, outside the lake: a path or s3://bucket/prefix",
+        description="What was told to whom and which imports were taken back, outside the lake: a path or "
+        "s3://bucket/prefix",
     )
     slack_webhook: SecretStr | None = Field(default=None, description="Incoming webhook of Slack for alerts")
     smtp_url: SecretStr | None = Field(

@@ -22,7 +22,7 @@ from smartdrive_dagster.defs.specs import (
 from smartdrive_dagster.tables import Table, bronze, silver
 
 if TYPE_CHECKING:
-    from smartdrive_dagster.defs.ingestion import Ingestion, Progress
+    from smartdrive_dagster.defs.ingestion import Progress
 
 POOL: Final = "ingest"
 UNREADABLE_TAG: Final = "smartdrive/unreadable"  # on a run: how many objects it had to leave
@@ -157,10 +157,9 @@ def _loop(
     days: list[date],
     progress: "Progress",
 ) -> None:
-    ingestion = lake.ingestion()
     started = last_work = last_report = time.monotonic()
     worked, taken = False, 0
-    steps = _steps(ingestion, days, progress)
+    steps = _steps(lake, days, progress)
     while True:
         took_in = next(steps, None)  # None: the pass is over, and what has landed meanwhile is for the next one
         if took_in:
@@ -188,10 +187,15 @@ def _loop(
             time.sleep(config.poll_s)
         if took_in is None:
             worked = False
-            steps = _steps(ingestion, days, progress)
+            steps = _steps(lake, days, progress)
 
 
-def _steps(ingestion: "Ingestion", days: list[date], progress: "Progress") -> Iterator[bool]:
+def _steps(lake: LakeResource, days: list[date], progress: "Progress") -> Iterator[bool]:
+    from smartdrive_dagster.defs.retraction import settle_retractions
+
+    ingestion = lake.ingestion()
+    if settle_retractions(ingestion, progress):
+        yield True
     for day in days:
         yield from ingestion.steps(day, progress)
 

@@ -25,6 +25,7 @@ from smartdrive_dagster.domain.claims import (
     settle,
 )
 from smartdrive_dagster.domain.decoding import Decoded, decode_slices, keyed_pseudonym
+from smartdrive_dagster.domain.retracted import erased, without
 from smartdrive_dagster.lake.lakehouse import Lakehouse, Snapshot
 from smartdrive_dagster.landing.reader import read_object
 from smartdrive_dagster.landing.store import LandingObject, LandingStore, UnreadableError
@@ -86,11 +87,13 @@ class Ingestion:
         lakehouse: where the tables are.
         store: where the landing objects are.
         secret: keys the vehicles' pseudonyms.
+        retracted: keys of objects that were taken back: their lines are erased, bring no row and claim nothing.
     """
 
     lakehouse: Lakehouse
     store: LandingStore
     secret: bytes = field(repr=False)
+    retracted: frozenset[str] = frozenset()
 
     def advance(self, day: date, progress: Progress) -> bool:
         """Do one micro-batch of an arrival day; False where nothing was left to do, or could be done."""
@@ -118,8 +121,12 @@ class Ingestion:
         for batch in _batches(listed, lambda entry: entry.size_bytes):
             self.to_bronze(batch, progress, replace=True)
         held = [BronzeObject(*row) for row in self._bronze_objects(day).filter(pl.col("lines") > 0).iter_rows()]
-        for objects, lines in self._work(held, redo=True):
-            self.to_silver(objects, progress, lines=lines, replace=True)
+        self.judge_anew(held, progress)
+
+    def judge_anew(self, objects: Sequence[BronzeObject], progress: Progress) -> None:
+        """Judge the lines of whole objects again; each slice replaces its own lines."""
+        for batch, lines in self._work(objects, redo=True):
+            self.to_silver(batch, progress, lines=lines, replace=True)
 
     def unread(self, day: date, progress: Progress) -> Iterator[list[LandingObject]]:
         """Batches of an arrival day's objects that Bronze does not hold yet, but for the unreadable ones."""
@@ -196,7 +203,12 @@ class Ingestion:
             rows, keyed_pseudonym(self.secret), max_samples=SLICE_SAMPLES, max_bytes=SLICE_BYTES
         )
         ledger = [
-            self._commit_slice(decoded, digests, progress, spans(decoded.lines, rows, lines) if replace else None)
+            self._commit_slice(
+                without(decoded, self.retracted),
+                digests,
+                progress,
+                spans(decoded.lines, rows, lines) if replace else None,
+            )
             for decoded in slices
         ]
         replacing = ([Lines(key) for key in keys] if lines is None else [lines]) if replace else None
@@ -264,7 +276,7 @@ class Ingestion:
             .drop("object_digest")
         )
         self._write(silver.QUARANTINE, _missing(rejected, silver.QUARANTINE, replacing), progress, replacing)
-        return ledger_rows(decoded.lines.drop("payload_digest"), line_counts(settled))
+        return erased(ledger_rows(decoded.lines.drop("payload_digest"), line_counts(settled)), self.retracted)
 
     def _settle(
         self, table: Table, batch: pl.DataFrame, progress: Progress, replacing: list[Lines] | None
@@ -281,6 +293,8 @@ class Ingestion:
                 held = held.with_columns(sample=pl.lit(0, pl.Int32))
             if replacing is not None:
                 held = held.filter(~pl.any_horizontal(lines.expression for lines in replacing))
+            if self.retracted:
+                held = held.filter(~pl.col("object_key").is_in(list(self.retracted)))
             claims = held.select(CLAIM_COLUMNS).join(messages, on="message_id", how="semi").collect()
             settled = settle(batch, claims)
             return settled.filter(pl.col("fate") == WRITE).select(list(table.by_name))

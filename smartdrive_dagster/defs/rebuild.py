@@ -68,6 +68,7 @@ class Rebuild:
         secret: of the present lake.
         known: how Gold and marts are computed.
         until: the last day that has begun.
+        retracted: keys of landing objects that were taken back.
     """
 
     present: Lakehouse
@@ -76,6 +77,7 @@ class Rebuild:
     secret: bytes = field(repr=False)
     known: Mapping[str, Recomputation]
     until: date
+    retracted: frozenset[str] = frozenset()
 
     def objects(self) -> dict[date, int]:
         """How many objects there are of each arrival day, in landing or in Bronze, in order."""
@@ -93,7 +95,7 @@ class Rebuild:
         Raises:
             RebuildError: a landing object cannot be read now.
         """
-        ingestion = Ingestion(self.new, self.store, self.secret)
+        ingestion = Ingestion(self.new, self.store, self.secret, self.retracted)
         progress = Progress()
         missing = -1
         while missing != progress.missing:  # what expired while it was to be read is taken from Bronze
