@@ -27,6 +27,7 @@ ALL: tuple[Table, ...] = (
     battery.CRANKS,
     battery.PARKED_DAYS,
     battery.BATTERY_HEALTH,
+    battery.WINTER_RISK,
     battery.DRAIN_EPISODES,
     codes.DTC_EPISODES,
     alerts.ALERTS,

@@ -32,6 +32,7 @@ MODULES = {
     "cranks": "cranks",
     "parked_days": "parked_days",
     "battery_health": "battery_health",
+    "winter_risk": "winter_risk",
     "drain_episodes": "drain",
     "dtc_episodes": "dtc_episodes",
     "alerts": "alerts",
