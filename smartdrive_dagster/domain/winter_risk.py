@@ -8,6 +8,7 @@ how far.
 
 from __future__ import annotations
 
+from datetime import date, timedelta
 from typing import Final
 
 import polars as pl
@@ -55,6 +56,27 @@ def assess_winter_risk(
         states = _as_of(states, known, within_days=HEALTH_DAYS)
     states = _as_of(states, _charge(battery_health, parked_days), within_days=CHARGE_DAYS)
     return _rows(_with_forecast(states, hours))
+
+
+def last_places(battery_health: pl.LazyFrame, parked_days: pl.LazyFrame, *, today: date) -> pl.LazyFrame:
+    """Where vehicles that were heard of lately stand, as `assess_winter_risk` will take it for tomorrow.
+
+    Args:
+        battery_health: rows of gold.BATTERY_HEALTH.
+        parked_days: rows of gold.PARKED_DAYS.
+        today: the day.
+
+    Returns:
+        vehicle_id, latitude_deg and longitude_deg, to 0.1°; null where no place is known.
+    """
+    tomorrow = pl.LazyFrame({"event_date": [today + timedelta(1)]}, schema={"event_date": pl.Date()})
+    heard = pl.concat([frame.select("vehicle_id") for frame in (battery_health, parked_days)]).unique()
+    states = _wanted(battery_health, parked_days, heard.join(tomorrow, how="cross"))
+    # In whole tenths there is one float for a place, whatever it was computed from.
+    degrees = {
+        f"{name}_deg": pl.col(short) / pl.lit(10.0) for name, short in (("latitude", "lat"), ("longitude", "lon"))
+    }
+    return _as_of(states, _place(battery_health), within_days=HEALTH_DAYS).select("vehicle_id", **degrees)
 
 
 def _wanted(battery_health: pl.LazyFrame, parked_days: pl.LazyFrame, hours: pl.LazyFrame) -> pl.LazyFrame:

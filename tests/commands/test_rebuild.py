@@ -22,11 +22,11 @@ from smartdrive_dagster.defs.rebuild import Rebuild, RebuildError
 from smartdrive_dagster.lake.audit import balances, row_hash
 from smartdrive_dagster.lake.lakehouse import Lakehouse
 from smartdrive_dagster.processing import who_is_at_work
-from smartdrive_dagster.tables import bronze, gold, silver
+from smartdrive_dagster.tables import bronze, facts, gold, silver
 from tests.commands.conftest import configure
 from tests.comparison import contents
 from tests.made_lake import COMPARED, LATER, TODAY, House
-from tests.messages import OTHER_VIN, SECRET, START, VIN, land, telemetry
+from tests.messages import OTHER_VIN, SECRET, START, VIN, correction, land, profile, telemetry, weather
 
 EVERYTHING = (bronze.MESSAGES, bronze.OBJECTS, silver.TELEMETRY, silver.EVENTS, silver.DTC_READINGS, *COMPARED)
 
@@ -48,6 +48,23 @@ def expire(house: House, every: int) -> None:
     for number, entry in enumerate(house.store.list().objects):
         if number % every == 0:
             (Path(house.settings.landing_url) / entry.key).unlink()
+
+
+def test_facts_are_rebuilt_with_everything_that_they_changed(house: House) -> None:
+    said = START + timedelta(hours=6)
+    land(house.store, correction(at=START, until=START + timedelta(hours=2)), at=said, channel="corrections")
+    land(house.store, profile(name="Blue", fuel_type="diesel"), at=said, channel="profiles", name="profile")
+    land(house.store, weather(hours=48, vin=OTHER_VIN), at=said, channel="weather")
+    house.ingest()
+    house.compute()
+    trips = house.lakehouse.scan(gold.TRIPS).filter(pl.col("is_corrected")).collect()
+    assert trips.get_column("samples").to_list() == [120]
+    (Path(house.settings.landing_url) / f"profiles/dt={said.date()}/hr=14/profile.jsonl.gz").unlink()
+    rebuild = work(house)
+    assert set(finish(rebuild).values()) == {True}
+    facts_held = [rebuild.new.open(table).count() for table in (*facts.CHANNEL_OF, facts.VEHICLES)]
+    assert facts_held == [1, 1, 48, 2]
+    assert balances(rebuild.new).close
 
 
 def test_a_rebuild_gives_equal_rows_though_half_of_landing_has_expired(house: House) -> None:
