@@ -24,7 +24,12 @@ from smartdrive_dagster.tables.silver import REASONS
 REFERENCE: Final = Path(__file__).parent / "reference"
 _COMMANDS: Final = (
     *("demo", "up", "land", "process", "import", "sql", "status", "explain", "backfill", "rebuild"),
-    *("alerts", "dtc", "import-dtc"),
+    *("alerts", "dtc", "import-dtc", "vehicle", "trips", "weather"),
+)
+_SUBCOMMANDS: Final = (
+    *(("vehicle", name) for name in ("set", "list", "show")),
+    *(("trips", name) for name in ("merge", "split", "label")),
+    *(("weather", name) for name in ("fetch", "import")),
 )
 _EDGE_COMMANDS: Final = ("run", "doctor", "status", "calibrate", "simulate", "certs", "broker")
 _CERTS: Final = ("init", "broker", "device", "lander", "revoke")
@@ -188,7 +193,7 @@ def _cli_page() -> str:
         "",
         "S3 is reached as the usual `AWS_…` variables say; see [use S3](../how-to/use-s3.md).",
     ]
-    lines += _helps("smartdrive", [(), *((name,) for name in _COMMANDS)])
+    lines += _helps("smartdrive", [(), *((name,) for name in _COMMANDS), *_SUBCOMMANDS])
     return "\n".join(lines) + "\n"
 
 

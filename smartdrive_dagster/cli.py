@@ -13,7 +13,9 @@ from smartdrive_dagster.commands import backfill as backfill_command
 from smartdrive_dagster.commands import codes as code_commands
 from smartdrive_dagster.commands import explain as explain_command
 from smartdrive_dagster.commands import import_logs as import_command
+from smartdrive_dagster.commands import owners as owner_commands
 from smartdrive_dagster.commands import rebuild as rebuild_command
+from smartdrive_dagster.commands import weather as weather_commands
 from smartdrive_dagster.commands.bars import process_now
 from smartdrive_dagster.commands.bars import progress as _progress
 from smartdrive_dagster.settings import SecretMissingError, Settings
@@ -193,6 +195,9 @@ app.command(epilog=backfill_command.EPILOG)(backfill_command.backfill)
 app.command(epilog=explain_command.EPILOG)(explain_command.explain)
 app.command(epilog=rebuild_command.EPILOG)(rebuild_command.rebuild)
 app.add_typer(alert_commands.alerts, name="alerts")
+app.add_typer(owner_commands.vehicle, name="vehicle")
+app.add_typer(owner_commands.trips, name="trips")
+app.add_typer(weather_commands.weather, name="weather")
 app.command(epilog=code_commands.DTC_EPILOG)(code_commands.dtc)
 app.command(name="import", epilog=import_command.EPILOG)(import_command.import_)
 app.command(name="import-dtc", epilog=code_commands.IMPORT_EPILOG)(code_commands.import_dtc)
@@ -242,6 +247,8 @@ _TOLD = {
     "SchemaChangeError",
     "ShadowError",
     "StateError",
+    "WeatherError",
+    "WordError",
 }
 
 

@@ -19,7 +19,7 @@ from smartdrive_dagster.defs.specs import (
     is_backfill,
     key,
 )
-from smartdrive_dagster.tables import Table, bronze, silver
+from smartdrive_dagster.tables import Table, bronze, facts, silver
 
 if TYPE_CHECKING:
     from smartdrive_dagster.defs.ingestion import Progress
@@ -37,7 +37,11 @@ LANDING: Final = dg.AssetSpec(
 _LOOK_EVERY: Final = 64  # steps between looks at how fragmented the tables are
 _CODE_VERSION: Final = "1"
 _BRONZE: Final = (bronze.MESSAGES, bronze.OBJECTS)
-_SILVER: Final = (silver.TELEMETRY, silver.EVENTS, silver.DTC_READINGS, silver.QUARANTINE, silver.MESSAGES)
+_SILVER: Final = (
+    *(silver.TELEMETRY, silver.EVENTS, silver.DTC_READINGS),
+    *(facts.CORRECTIONS, facts.PROFILES, facts.WEATHER, facts.VEHICLES),
+    *(silver.QUARANTINE, silver.MESSAGES),
+)
 TABLES: Final[tuple[Table, ...]] = (*_BRONZE, *_SILVER)
 
 

@@ -79,9 +79,10 @@ def stale(
         floor = max(floor, lakehouse.history_fresh_until(computation.table))
     touched = ledger.touched(computation, floor=floor)
     reach = reach_days(computation, computations())
-    candidates = [day for day in candidate_days(touched, reach) if day <= until]
-    if computation.is_history:
-        return candidates
+    candidates = candidate_days(touched, reach)
+    if computation.is_history:  # computed as a whole, now: a forecast touches days to come alone
+        return sorted({min(day, until) for day in candidates})
+    candidates = [day for day in candidates if day <= until]
     return stale_days(touched, lakehouse.fresh_until(computation.table, candidates), reach)
 
 

@@ -20,7 +20,7 @@ from smartdrive_dagster.landing.store import LandingStore
 from smartdrive_dagster.settings import Settings
 from smartdrive_dagster.tables import alerts, codes, gold, silver
 from tests.comparison import contents
-from tests.messages import OTHER_VIN, SECRET, START, VIN, event, land
+from tests.messages import OTHER_VIN, SECRET, START, VIN, correction, event, land
 
 DAY = START.date()
 UNTIL = DAY + timedelta(60)
@@ -32,6 +32,7 @@ MODULES = {
     "cranks": "cranks",
     "parked_days": "parked_days",
     "battery_health": "battery_health",
+    "winter_risk": "winter_risk",
     "drain_episodes": "drain",
     "dtc_episodes": "dtc_episodes",
     "alerts": "alerts",
@@ -149,9 +150,18 @@ def test_a_history_is_not_computed_again_for_what_it_does_not_read(house: House)
     house.scan(1, DAY, "P0171")
     house.up_to_date()
     version = house.lakehouse.open(codes.DTC_EPISODES).version
-    land(house.store, event(7, type_="ignition_on"), at=START + timedelta(hours=3), channel="telemetry")
+    land(house.store, correction(), at=START + timedelta(hours=3), channel="corrections")
     house.up_to_date()
     assert house.lakehouse.open(codes.DTC_EPISODES).version == version
+
+
+def test_a_scan_counts_on_whichever_channel_it_landed(house: House) -> None:
+    house.scan(1, DAY, "P0171")
+    house.up_to_date()
+    scan = event(7, type_="dtc_scan", detail={"stored": [{"code": "P0420"}], "pending": [], "permanent": []})
+    land(house.store, scan, at=START + timedelta(hours=3), channel="telemetry")
+    house.up_to_date()
+    assert set(house.lakehouse.scan(codes.DTC_EPISODES).collect()["dtc_code"]) == {"P0171", "P0420"}
 
 
 def test_a_line_that_touches_nothing_makes_the_day_of_its_arrival_stale_where_arrivals_are_counted(

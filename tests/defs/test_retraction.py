@@ -22,13 +22,13 @@ from smartdrive_dagster.landing.recorded.formats import load_format
 from smartdrive_dagster.landing.recorded.importer import import_log
 from smartdrive_dagster.landing.store import LandingStore
 from smartdrive_dagster.settings import Settings
-from smartdrive_dagster.tables import silver
+from smartdrive_dagster.tables import facts, silver
 from tests.comparison import contents, repeated, verdicts
-from tests.messages import SECRET, START, VIN, land, telemetry
+from tests.messages import OTHER_VIN, SECRET, START, VIN, land, telemetry
 
 LOG = "SECONDS;PID;VALUE;UNITS\n" + "".join(f"{s};Vehicle speed;{s % 50};km/h\n" for s in range(700, 760))
 WRONG, RIGHT = date(2024, 5, 1), date(2024, 5, 2)
-SILVER = (silver.TELEMETRY, silver.EVENTS, silver.DTC_READINGS, silver.QUARANTINE)
+SILVER = (silver.TELEMETRY, silver.EVENTS, silver.DTC_READINGS, silver.QUARANTINE, facts.VEHICLES)
 HOURS = itertools.count()
 
 
@@ -46,13 +46,13 @@ class Home:
     def ingestion(self) -> Ingestion:
         return Ingestion(self.lakehouse, self.store, SECRET, self.retractions.keys())
 
-    def import_(self, day: date, *, hour: int | None = None) -> str:
+    def import_(self, day: date, *, hour: int | None = None, vin: str = VIN) -> str:
         """Import in an hour of its own, or again in the same."""
         at = START.replace(hour=next(HOURS) % 24 if hour is None else hour)
         retracted = self.retractions.keys()
         report = import_log(
             self.log,
-            vin=VIN,
+            vin=vin,
             secret=SECRET,
             store=self.store,
             format=load_format("car-scanner"),
@@ -102,6 +102,15 @@ def test_an_import_taken_back_leaves_silver_as_it_was_and_lines_that_count_as_er
     assert verdicts(home.lakehouse) == {"accepted": 1, "quarantined": 1, "erased": 1}
     assert WRONG in stale_gold_days(home.lakehouse, until=START.date(), floor=batch)
     home.assert_closed()
+
+
+def test_a_car_that_was_known_by_a_wrong_import_alone_is_known_no_more(home: Home) -> None:
+    before = contents(home.lakehouse, SILVER)
+    wrong = home.import_(WRONG, vin=OTHER_VIN)
+    home.ingest()
+    assert home.lakehouse.open(facts.VEHICLES).count() == 2
+    home.undo(wrong)
+    assert contents(home.lakehouse, SILVER) == before
 
 
 def test_the_right_date_and_even_the_wrong_one_can_be_imported_afterwards(home: Home) -> None:
@@ -158,7 +167,7 @@ def test_a_crash_after_any_commit_leaves_work_and_no_harm(home: Home, monkeypatc
     home.ingest()
     home.mark(wrong)
     replace = Lakehouse.replace
-    for commits in range(6):
+    for commits in range(12):
         left = itertools.count(-commits)
 
         def dying(*args: object, left: itertools.count[int] = left, **options: object) -> object:
