@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,7 +20,10 @@ from smartdrive_api.settings import Settings as ApiSettings
 from sqlalchemy import create_engine
 from typer.testing import CliRunner
 
-from smartdrive_dagster.lake.models import load_models
+from smartdrive_dagster.lake.duck import session
+from smartdrive_dagster.lake.model_files import DataTest, ModelFile, read_models
+from smartdrive_dagster.lake.model_sql import parse
+from smartdrive_dagster.lake.models import default_root, load_models
 from smartdrive_dagster.settings import Settings
 from smartdrive_dagster.tables import ALL, Column, Table
 from smartdrive_dagster.tables.silver import REASONS
@@ -27,7 +31,12 @@ from smartdrive_dagster.tables.silver import REASONS
 REFERENCE: Final = Path(__file__).parent / "reference"
 _COMMANDS: Final = (
     *("demo", "up", "land", "process", "import", "sql", "status", "explain", "backfill", "rebuild"),
-    *("alerts", "dtc", "import-dtc"),
+    *("alerts", "dtc", "import-dtc", "vehicle", "trips", "weather"),
+)
+_SUBCOMMANDS: Final = (
+    *(("vehicle", name) for name in ("set", "list", "show")),
+    *(("trips", name) for name in ("merge", "split", "label")),
+    *(("weather", name) for name in ("fetch", "import")),
 )
 _EDGE_COMMANDS: Final = ("run", "doctor", "status", "calibrate", "simulate", "certs", "broker")
 _CERTS: Final = ("init", "broker", "device", "lander", "revoke")
@@ -43,6 +52,7 @@ def pages() -> dict[str, str]:
     """The text of each generated page, by file name."""
     return {
         "tables.md": _tables_page(),
+        "models.md": _models_page(),
         "reasons.md": _reasons_page(),
         "cli.md": _cli_page(),
         "edge-cli.md": _edge_cli_page(),
@@ -103,6 +113,60 @@ def _column_row(column: Column) -> str:
     return f"| {' | '.join(fact or '' for fact in facts)} |"
 
 
+def _models_page() -> str:
+    files = {file.qualified_name: file for file in read_models(default_root())}
+    with closing(session("UTC")) as connection:
+        reads = {
+            name: sorted(ref.name for ref in parse(connection, file).references) for name, file in files.items()
+        }
+    lines = [
+        "# Models",
+        "",
+        _MADE,
+        "",
+        "What each SQL model in `dbt_like_models/` reads, directly, and what its `.yml` twin promises. How",
+        "they are written is in [marts, for people who know dbt](../explanation/models.md).",
+        "",
+        "```mermaid",
+        "graph LR",
+        *(f"  {read} --> {name}" for name in files for read in reads[name]),
+        "```",
+    ]
+    for name, file in files.items():
+        lines += ["", *_model_section(name, file, reads)]
+    return "\n".join(lines) + "\n"
+
+
+def _model_section(name: str, file: ModelFile, reads: Mapping[str, list[str]]) -> Iterator[str]:
+    yield f"## {name}"
+    yield ""
+    yield file.description
+    yield ""
+    yield f"- Files: {_file_link(file.path)}, {_file_link(file.yml_path)}"
+    yield f"- Reads: {_names(reads[name]) or 'nothing'}"
+    yield f"- Read by: {_names(reader for reader, read in reads.items() if name in read) or 'no other model'}"
+    if file.partition_by:
+        yield f"- Key: {_names(file.unique_key)}; partition: `{file.partition_by}`"
+        yield f"- Types of its columns: [tables](tables.md#{_anchor(name)})"
+        yield f"- Unit tests: {_names(test.name for test in file.unit_tests)}"
+    yield ""
+    yield "| Column | Meaning | Unit | Data tests |"
+    yield "|---|---|---|---|"
+    for column in file.columns:
+        tests = "; ".join(_data_test(test) for test in column.data_tests)
+        yield f"| `{column.name}` | {column.description} | {column.unit or ''} | {tests} |"
+
+
+def _data_test(test: DataTest) -> str:
+    if test.kind == "accepted_values":
+        return f"accepted_values: {_names(test.values)}"
+    return f"relationships to {test.to}.{test.field}" if test.kind == "relationships" else test.kind
+
+
+def _file_link(path: Path) -> str:
+    return f"[{path.name}](../../dbt_like_models/{path.parent.name}/{path.name})"
+
+
 def _reasons_page() -> str:
     lines = [
         "# Quarantine reasons",
@@ -141,7 +205,7 @@ def _cli_page() -> str:
         "",
         "S3 is reached as the usual `AWS_…` variables say; see [use S3](../how-to/use-s3.md).",
     ]
-    lines += _helps("smartdrive", [(), *((name,) for name in _COMMANDS)])
+    lines += _helps("smartdrive", [(), *((name,) for name in _COMMANDS), *_SUBCOMMANDS])
     return "\n".join(lines) + "\n"
 
 

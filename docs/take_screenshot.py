@@ -1,4 +1,4 @@
-"""Take the picture of the lineage page: a demo lake in a temporary directory, Dagster's UI, headless Chromium.
+"""Take the picture of a lineage page: a demo lake, Dagster's UI, headless Chromium.
 
 Run as ``.venv/bin/python docs/take_screenshot.py`` from anywhere; writes ``docs/images/lineage.png``. Nothing but
 that file is left behind.
@@ -53,25 +53,36 @@ def main() -> None:
     """Make a lake, serve it, and photograph its lineage."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, default=PICTURE, help=f"the PNG to write (default {PICTURE})")
-    picture: Path = parser.parse_args().output
+    parser.add_argument("--home", type=Path, help="where `smartdrive demo` ran (default: a small one runs now)")
+    given = parser.parse_args()
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if chromium is None:
         raise SystemExit("no chromium on the PATH: apt-get install chromium")
     with tempfile.TemporaryDirectory(prefix="smartdrive-screenshot-") as name:
-        home = Path(name)
-        environment = _environment(home)
-        demo = (BIN / "smartdrive", "demo", "--cars", "1", "--days", "1", "--road", "0")  # every table, few rows
-        subprocess.run(demo, cwd=home, env=environment, check=True, capture_output=True)  # noqa: S603
+        scratch = Path(name)
+        home: Path = given.home or scratch
+        if given.home is None:
+            demo = (
+                BIN / "smartdrive",
+                "demo",
+                "--cars",
+                "1",
+                "--days",
+                "1",
+                "--road",
+                "0",
+            )  # every table, few rows
+            subprocess.run(demo, cwd=home, env=_environment(home), check=True, capture_output=True)  # noqa: S603
         port = _free_port()
         server = (BIN / "dagster-webserver", "-w", ROOT / "workspace.yaml", "-h", "127.0.0.1", "-p", str(port))
-        profile = home / "chromium"
+        profile = scratch / "chromium"
         browser = [chromium, *_CHROMIUM, f"--user-data-dir={profile}", "about:blank"]
-        with _running(server, home, environment), _running(browser, home, environment):
-            _wait_for_port(port, home / "dagster-webserver.log")
+        with _running(server, scratch, _environment(home)), _running(browser, scratch, os.environ):
+            _wait_for_port(port, scratch / "dagster-webserver.log")
             with connect(_page_socket(profile), max_size=None) as socket_:
-                picture.parent.mkdir(exist_ok=True)
-                picture.write_bytes(_photograph(Page(socket_), f"http://127.0.0.1:{port}{PATH}"))
-    sys.stdout.write(f"{picture}: {picture.stat().st_size:,} bytes\n")
+                given.output.parent.mkdir(exist_ok=True)
+                given.output.write_bytes(_photograph(Page(socket_), f"http://127.0.0.1:{port}{PATH}"))
+    sys.stdout.write(f"{given.output}: {given.output.stat().st_size:,} bytes\n")
 
 
 class Page:
@@ -127,15 +138,12 @@ _PLAIN_BACKGROUND: Final = """
 
 
 def _environment(home: Path) -> Mapping[str, str]:
-    dagster = home / "dagster"
-    dagster.mkdir()
-    (dagster / "dagster.yaml").symlink_to(ROOT / "dagster.yaml")
     own = {
-        "DAGSTER_HOME": str(dagster),
+        "DAGSTER_HOME": str(home / ".smartdrive" / "dagster"),
         "DAGSTER_DISABLE_TELEMETRY": "1",
         "SMARTDRIVE_LAKE_URL": str(home / "lake"),
         "SMARTDRIVE_LANDING_URL": str(home / "landing"),
-        "SMARTDRIVE_SECRET_FILE": str(home / "secret"),
+        "SMARTDRIVE_SECRET_FILE": str(home / ".smartdrive" / "secret"),
     }
     return {**os.environ, **own}
 

@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -13,7 +12,11 @@ from smartdrive_dagster.commands import alerting as alert_commands
 from smartdrive_dagster.commands import backfill as backfill_command
 from smartdrive_dagster.commands import codes as code_commands
 from smartdrive_dagster.commands import explain as explain_command
+from smartdrive_dagster.commands import import_logs as import_command
+from smartdrive_dagster.commands import owners as owner_commands
 from smartdrive_dagster.commands import rebuild as rebuild_command
+from smartdrive_dagster.commands import weather as weather_commands
+from smartdrive_dagster.commands.bars import process_now
 from smartdrive_dagster.commands.bars import progress as _progress
 from smartdrive_dagster.settings import SecretMissingError, Settings
 from smartdrive_dagster.up import command as up_command
@@ -86,7 +89,7 @@ def demo(
             days=days,
             on_object=lambda done, total: bars.update(task, completed=done, total=total),
         )
-        _process(settings, bars)
+        process_now(settings, bars)
         checks = _check_tables(settings, bars)
     found = status(lakehouse, store, now=datetime.now(UTC))
     names = {vehicle_id(car.vin, secret): car.nickname for car in landed.truth.cars}
@@ -117,7 +120,7 @@ def demo(
 def process() -> None:
     """Bring the lake up to date now: ingest what landed, compute stale Gold days."""
     with _progress() as bars:
-        runs = _process(Settings(), bars)
+        runs = process_now(Settings(), bars)
     typer.echo(f"{runs} runs" if runs else "the lake is up to date")
 
 
@@ -160,62 +163,6 @@ def land(
 
 
 @app.command(
-    name="import",
-    epilog="Examples:\n\n  smartdrive import drive.csv --vin 1M8GDM9AXKP042788 --date 2025-12-01 "
-    "--timezone Europe/Berlin\n\n  smartdrive import log.csv --vin 1M8GDM9AXKP042788 --format my-recorder.yml",
-)
-def import_(
-    files: Annotated[list[Path], typer.Argument(help="Recorded logs", show_default=False)],
-    vin: Annotated[str, typer.Option(help="The vehicle's VIN; goes into message payloads only")],
-    form: Annotated[
-        str | None,
-        typer.Option("--format", help="Name of a built-in format or a mapping file; detected by default"),
-    ] = None,
-    date_: Annotated[
-        datetime | None,
-        typer.Option("--date", formats=["%Y-%m-%d"], help="Day on which the log begins, if its times lack it"),
-    ] = None,
-    timezone: Annotated[str, typer.Option(help="IANA zone of the log's local times")] = "UTC",
-    process_now: Annotated[
-        bool, typer.Option("--process/--no-process", help="Also bring the lake up to date")
-    ] = True,
-) -> None:
-    """Turn recorded logs into landing objects, and so into trips. The same file twice adds no row."""
-    from smartdrive_dagster.landing.recorded.formats import load_format
-    from smartdrive_dagster.landing.recorded.importer import checked_vin, import_log
-    from smartdrive_dagster.landing.recorded.lines import detect_format
-    from smartdrive_dagster.landing.store import LandingStore
-    from smartdrive_dagster.screens import console, show_import
-
-    vin = checked_vin(vin)
-    settings = Settings()
-    secret = settings.lake_secret()
-    store = LandingStore(settings.landing_url)
-    nothing_mapped = False
-    for path in files:
-        with _progress() as bars:
-            task = bars.add_task(f"Reading {path.name}", total=path.stat().st_size if path.is_file() else None)
-            report = import_log(
-                path,
-                vin=vin,
-                secret=secret,
-                store=store,
-                format=load_format(form) if form else detect_format(path),
-                day=date_.date() if date_ else None,
-                time_zone=timezone,
-                received_at=datetime.now(UTC),
-                progress=partial(_advance, bars, task),
-            )
-        console().print(show_import(path.name, report))
-        nothing_mapped = nothing_mapped or not report.mapped
-    if process_now:
-        with _progress() as bars:
-            _process(settings, bars)
-    if nothing_mapped:
-        _fail("a file held no reading that could be imported; the table above says why")
-
-
-@app.command(
     epilog="Examples:\n\n  smartdrive sql 'select * from gold.trips order by started_at limit 5'\n\n"
     "  smartdrive sql 'from marts.vehicle_daily' --format csv > daily.csv\n\n"
     "  smartdrive sql 'describe gold.trips'\n\n"
@@ -248,7 +195,11 @@ app.command(epilog=backfill_command.EPILOG)(backfill_command.backfill)
 app.command(epilog=explain_command.EPILOG)(explain_command.explain)
 app.command(epilog=rebuild_command.EPILOG)(rebuild_command.rebuild)
 app.add_typer(alert_commands.alerts, name="alerts")
+app.add_typer(owner_commands.vehicle, name="vehicle")
+app.add_typer(owner_commands.trips, name="trips")
+app.add_typer(weather_commands.weather, name="weather")
 app.command(epilog=code_commands.DTC_EPILOG)(code_commands.dtc)
+app.command(name="import", epilog=import_command.EPILOG)(import_command.import_)
 app.command(name="import-dtc", epilog=code_commands.IMPORT_EPILOG)(code_commands.import_dtc)
 
 
@@ -271,6 +222,9 @@ def main() -> None:
 
 # Errors whose text tells a user what to do. By name: importing their modules would slow down every --help.
 _TOLD = {
+    "AmbiguousLogError",
+    "ImportFailedError",
+    "RetractionError",
     "BackfillError",
     "CodeFileError",
     "CredentialsMissingError",
@@ -293,11 +247,9 @@ _TOLD = {
     "SchemaChangeError",
     "ShadowError",
     "StateError",
+    "WeatherError",
+    "WordError",
 }
-
-
-def _advance(bars: Any, task: Any, done: int) -> None:
-    bars.update(task, completed=done)
 
 
 def _fail(text: str) -> None:
@@ -323,21 +275,3 @@ def _check_tables(settings: Settings, bars: Any) -> dict[str, bool]:
         checks = check_tables(settings, instance)
     bars.update(task, completed=1)
     return checks
-
-
-def _process(settings: Settings, bars: Any) -> int:
-    from smartdrive_dagster.processing import Step, dagster_instance, process
-
-    titles = {"ingest": "Bronze and Silver", "gold": "Gold and marts"}
-    tasks: dict[str, Any] = {}
-
-    def on_step(step: Step) -> None:
-        if step.job not in tasks:
-            tasks[step.job] = bars.add_task(titles[step.job], total=step.total)
-        bars.update(tasks[step.job], completed=step.number - 1, description=f"{titles[step.job]} {step.days}")
-
-    with dagster_instance() as instance:
-        runs = process(settings, instance, on_step)
-    for job, task in tasks.items():
-        bars.update(task, completed=bars.tasks[task].total, description=titles[job])
-    return runs

@@ -25,6 +25,7 @@ from smartdrive_dagster.defs.triggers import (
     nightly_maintenance,
     nightly_pruning,
 )
+from smartdrive_dagster.defs.weather import daily_forecast, fetch_weather
 from smartdrive_dagster.settings import Settings
 
 
@@ -33,9 +34,17 @@ def definitions(settings: Settings) -> dg.Definitions:
     return dg.Definitions(
         assets=[LANDING, bronze_and_silver, *gold_assets()],
         asset_checks=TABLE_CHECKS,
-        jobs=[INGEST_JOB, GOLD_JOB, NIGHTLY_CHECKS_JOB, MAINTENANCE_JOB, PRUNING_JOB, notify],
+        jobs=[INGEST_JOB, GOLD_JOB, NIGHTLY_CHECKS_JOB, MAINTENANCE_JOB, PRUNING_JOB, notify, fetch_weather],
         sensors=[landing_sensor, gold_sensor, alert_sensor, failure_sensor],
-        schedules=[daily_sweep, nightly_gold, nightly_checks, nightly_maintenance, nightly_pruning, daily_digest],
+        schedules=[
+            daily_sweep,
+            nightly_gold,
+            nightly_checks,
+            nightly_maintenance,
+            nightly_pruning,
+            daily_digest,
+            daily_forecast,
+        ],
         resources={"lake": LakeResource.of(settings)},
         executor=dg.in_process_executor,
     )

@@ -15,7 +15,10 @@ import dagster as dg
 
 from smartdrive_dagster.definitions import definitions
 from smartdrive_dagster.defs.dead_runs import bury_dead_runs, process_tag
+from smartdrive_dagster.defs.ingestion import Progress
 from smartdrive_dagster.defs.partitions import FIRST_DAY
+from smartdrive_dagster.defs.resources import LakeResource
+from smartdrive_dagster.defs.retraction import settle_retractions
 from smartdrive_dagster.defs.work import pending_days, stale_gold_days
 from smartdrive_dagster.lake.lakehouse import Lakehouse
 from smartdrive_dagster.landing.store import LandingStore
@@ -94,6 +97,7 @@ def process(
             _run(jobs, instance, "ingest", partition_key=day.isoformat(), run_config=_NO_WAIT)
         except ProcessingError as error:  # the other days and Gold have their turn all the same
             failures.append(str(error))
+    settle_retractions(LakeResource.of(settings).ingestion(), Progress())
     stale = ranges(stale_gold_days(lakehouse, until=today, floor=0))
     for number, days in enumerate(stale, start=1):
         on_step(Step("gold", days, number, len(stale)))

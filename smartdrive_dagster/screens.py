@@ -12,30 +12,24 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from smartdrive_dagster.lake.audit import Balances
-from smartdrive_dagster.landing.recorded.report import ImportReport
 from smartdrive_dagster.status import Status
 from smartdrive_dagster.tables.silver import REASONS
 
 
 def show_balances(held: Balances) -> RenderableType:
     """Both balances as sums that anyone can check."""
-    grid = _grid("Nothing lost, nothing twice", "", "landed", "accepted", "duplicate", "quarantined", "conflict")
+    verdicts = ("accepted", "duplicate", "quarantined", "conflict", "erased")
+    grid = _grid("Nothing lost, nothing twice", "", "landed", *verdicts)
     judged = held.verdicts
-    quarantined = judged.get("quarantined", 0)
-    grid.add_row(
-        "lines",
-        _number(held.lines - held.unjudged),
-        _number(judged.get("accepted", 0)),
-        _number(judged.get("duplicate", 0)),
-        _number(quarantined),
-        _number(judged.get("conflict", 0)),
-    )
+    lines = (_number(judged.get(verdict, 0)) for verdict in verdicts)
+    grid.add_row("lines", _number(held.lines - held.unjudged), *lines)
     grid.add_row(
         "samples",
         _number(held.samples),
         _number(held.samples_accepted),
         _number(held.samples_duplicate),
         _number(held.samples_quarantined),
+        "",
         "",
     )
     verdict = Text("both balances close", style="green") if held.close else Text(_open_balance(held), style="red")
@@ -136,27 +130,6 @@ def show_commands(commands: Mapping[str, str]) -> RenderableType:
     for command, purpose in commands.items():
         lines.append(f"\n  {command}\n", style="cyan").append(f"      {purpose}\n", style="not bold dim")
     return lines
-
-
-def show_import(path: str, report: ImportReport) -> RenderableType:
-    """What became of every reading of a recorded log."""
-    grid = _grid(path, "readings", "count", "what they are")
-    grid.add_row("read", _number(report.read), f"{_number(report.lines)} lines")
-    grid.add_row(
-        "mapped", _number(report.mapped), f"{_number(report.samples)} samples, {report.messages} messages"
-    )
-    for name, count in report.ignored.items():
-        grid.add_row("ignored", _number(count), name)
-    for reason, count in report.quarantined.items():
-        grid.add_row("quarantined", _number(count), reason)
-    grid.add_row("duplicate", _number(report.duplicate), "same signal, time and value")
-    notes = [Text(f"warning: {warning}", style="yellow") for warning in report.warnings]
-    notes += [Text(f"quarantined {example}", style="dim") for example in report.examples]
-    if report.objects_present:
-        count = len(report.objects_present)
-        were = "object was" if count == 1 else "objects were"
-        notes.append(Text(f"{count} landing {were} there already: imported before"))
-    return Group(grid, *notes)
 
 
 def console(*, error: bool = False) -> Console:

@@ -44,9 +44,16 @@ class Settings(BaseSettings):
     time_zone: str = Field(default="UTC", description="IANA name of the zone in which an owner's days run")
     trip_gap_s: float = Field(default=300.0, gt=0, le=86_400, description="A longer pause ends a trip (seconds)")
 
+    weather_url: SecretStr | None = Field(
+        default=None,
+        description="Forecast service for winter alerts, told each vehicle's place to 0.1° once a day: "
+        "https://api.open-meteo.com/v1/forecast (free for non-commercial use) or one that speaks the same",
+    )
+
     state_url: str = Field(
         default=".smartdrive/state",
-        description="What was told to whom, outside the lake: a path or s3://bucket/prefix",
+        description="What was told to whom and which imports were taken back, outside the lake: a path or "
+        "s3://bucket/prefix",
     )
     slack_webhook: SecretStr | None = Field(default=None, description="Incoming webhook of Slack for alerts")
     smtp_url: SecretStr | None = Field(

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -14,6 +17,11 @@ from hypothesis import settings
 from smartdrive_dagster.lake.frames import polars_schema
 from smartdrive_dagster.tables import Column, Table
 from tests.object_store import fresh_bucket, object_store
+from tests.shared import made_once
+
+ROOT = Path(__file__).parents[1]
+VENV = Path(sys.executable).parents[1]
+LINKED = ("Makefile", "contracts", "docs", "edge", "notebooks")
 
 RowsOf = Callable[..., pl.DataFrame]
 
@@ -95,3 +103,22 @@ def recordings() -> Path:
             pytest.fail(f"no recorded drives in {directory}: set SMARTDRIVE_SHARED_DATA")
         pytest.skip(f"no recorded drives in {directory}; SMARTDRIVE_SHARED_DATA names another place")
     return directory
+
+
+def _small_clone(home: Path) -> None:
+    (home / ".venv").symlink_to(VENV)
+    shutil.copytree(ROOT / "dbt_like_models", home / "dbt_like_models")
+    for name in LINKED:
+        (home / name).symlink_to(ROOT / name)
+    names = [name for name in os.environ if not name.startswith(("SMARTDRIVE_", "DAGSTER_"))]
+    environment = {name: os.environ[name] for name in names} | {"DAGSTER_DISABLE_TELEMETRY": "1"}
+    command = [".venv/bin/smartdrive", "demo", "--cars", "2", "--days", "2"]
+    done = subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True, check=False)
+    assert "both balances close" in done.stdout, f"{done.stdout}\n{done.stderr}"
+
+
+@pytest.fixture
+def clone(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> Path:
+    """What a clone looks like after `make demo`, with a smaller fleet; a copy of the test's own."""
+    made = made_once(tmp_path_factory, "clone", _small_clone)
+    return Path(shutil.copytree(made, tmp_path / "clone", symlinks=True))

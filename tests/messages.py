@@ -52,6 +52,38 @@ def event(seq: int = 1, *, at: datetime = START, type_: str = "ignition_on", **c
     return msgspec.json.encode(message | changes)
 
 
+def correction(
+    kind: str = "merge", *, at: datetime = START, until: datetime | None = None, **changes: Any
+) -> bytes:
+    """A correction.v1 payload; of a split, `at` is its instant."""
+    interval = {"at": ms(at)} if kind == "split" else {"from": ms(at), "to": ms(until or at)}
+    message = {"schema": "correction.v1", "vin": VIN, "kind": kind, "set_at": ms(START), **interval}
+    return msgspec.json.encode(message | changes)
+
+
+def profile(*, at: datetime = START, **facts: Any) -> bytes:
+    """A profile.v1 payload."""
+    return msgspec.json.encode({"schema": "profile.v1", "vin": VIN, "set_at": ms(at)} | facts)
+
+
+def weather(
+    low_c: float = -5.0, *, issued: datetime = START, at: datetime | None = None, hours: int = 24, **changes: Any
+) -> bytes:
+    """A weather.v1 payload: every hour as cold."""
+    begin = ms(at or issued)
+    message = {
+        "schema": "weather.v1",
+        "vin": VIN,
+        "issued_at": ms(issued),
+        "source": "a test",
+        "latitude": 47.5,
+        "longitude": 19.1,
+        "t": [begin + 3_600_000 * n for n in range(hours)],
+        "temperature_c": [low_c] * hours,
+    }
+    return msgspec.json.encode(message | changes)
+
+
 def land(
     store: LandingStore,
     *payloads: bytes,

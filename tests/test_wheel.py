@@ -43,7 +43,7 @@ print(sorted(load_models()), sorted(known_formats()), len(defs().resolve_all_ass
     assert done.returncode == 0, done.stderr
     shipped = sorted(path.stem for path in (ROOT / "dbt_like_models" / "marts").glob("*.sql"))
     assert (
-        done.stdout.strip() == f"{shipped} ['car-scanner'] {len(readable_tables()) + 1}"
+        done.stdout.strip() == f"{shipped} ['car-scanner', 'envirocar'] {len(readable_tables()) + 1}"
     )  # and landing's objects
 
 

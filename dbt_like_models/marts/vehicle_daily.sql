@@ -40,7 +40,8 @@ daily_telemetry as (
         local_date,
         min(min_adapter_voltage_v) as min_adapter_voltage_v,
         max(max_adapter_voltage_v) as max_adapter_voltage_v,
-        cast(sum(samples) as bigint) as samples
+        cast(sum(samples) as bigint) as samples,
+        max(last_seen_at) as last_seen_at
     from telemetry
     group by vehicle_id, local_date
 ),
@@ -60,7 +61,8 @@ vehicle_days as (
         daily_trips.last_ended_at,
         daily_telemetry.min_adapter_voltage_v,
         daily_telemetry.max_adapter_voltage_v,
-        coalesce(daily_telemetry.samples, 0) as samples
+        coalesce(daily_telemetry.samples, 0) as samples,
+        daily_telemetry.last_seen_at
     from daily_trips
     full join daily_telemetry using (vehicle_id, local_date)
 )

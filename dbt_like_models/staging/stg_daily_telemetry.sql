@@ -10,6 +10,7 @@ dated as (
     select
         vehicle_id,
         event_date,
+        event_at,
         cast(event_at as date) as local_date,
         adapter_voltage_v
     from telemetry
@@ -22,7 +23,8 @@ daily as (
         local_date,
         min(adapter_voltage_v) as min_adapter_voltage_v,
         max(adapter_voltage_v) as max_adapter_voltage_v,
-        count(*) as samples
+        count(*) as samples,
+        max(event_at) as last_seen_at
     from dated
     group by vehicle_id, event_date, local_date
 )

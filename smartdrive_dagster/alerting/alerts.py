@@ -10,7 +10,7 @@ import polars as pl
 from smartdrive_dagster.alerting.message import Notice, Severity
 from smartdrive_dagster.alerting.outbox import NEWS
 from smartdrive_dagster.lake.lakehouse import Lakehouse
-from smartdrive_dagster.tables import Days
+from smartdrive_dagster.tables import Days, facts
 from smartdrive_dagster.tables.alerts import ALERTS
 
 
@@ -18,12 +18,14 @@ def recent_alerts(lakehouse: Lakehouse, *, now: datetime, severity: Severity) ->
     """Alerts that opened within the last day and are at least so urgent."""
     days = Days((now - NEWS).date(), now.date())
     rows = lakehouse.scan(ALERTS, days).sort("opened_at", "alert_id").collect()
+    called = lakehouse.scan(facts.VEHICLES).filter(pl.col("name").is_not_null()).select("vehicle_id", "name")
+    names = dict(called.collect().iter_rows())
     columns = rows.select("alert_id", "vehicle_id", "severity", "title", "text", "opened_at")
     notices = [
         Notice(
             episode_id=alert,
             severity=cast("Severity", level),
-            title=f"vehicle {vehicle[:8]}: {title}",
+            title=f"{names.get(vehicle, f'vehicle {vehicle[:8]}')}: {title}",
             text=text,
             opened_at=opened_at,
         )

@@ -8,7 +8,7 @@ after a while, so that a crash between sending and recording, and nothing else, 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
@@ -100,6 +100,48 @@ class Outbox:
 
         return self.lakehouse.append_once(NOTIFICATIONS, rows).rows
 
+    def follow(
+        self, scope: str, present: Collection[str], *, looked_at: Callable[[str], bool], now: datetime
+    ) -> dict[str, tuple[str, datetime]]:
+        """Give what is the case now the episodes to which it belongs, where no table remembers them.
+
+        What was there at the last call goes on as the episode that it was; what was not begins one; and what was
+        there and is not any more is over, so that it will begin another should it come back.
+
+        Args:
+            scope: who follows; episodes of others are left alone.
+            present: names of what is the case.
+            looked_at: whether this call knows of a name that is not present that it is over.
+            now: UTC.
+
+        Returns:
+            By name, the episode's id and when it was first seen.
+        """
+        found: dict[str, tuple[str, datetime]] = {}
+
+        def rows(snapshot: Snapshot) -> pl.DataFrame:
+            nonlocal found
+            ours = pl.col("episode_id").str.starts_with(f"{scope}/") & pl.col("state").is_in(
+                ["opened", "resolved"]
+            )
+            held = snapshot.rows().filter(ours).select("episode_id", "state", "at").collect()
+            over = set(held.filter(pl.col("state") == "resolved").get_column("episode_id"))
+            open_ = {
+                episode.removeprefix(f"{scope}/").rpartition("/")[0]: (episode, at)
+                for episode, state, at in held.iter_rows()
+                if state == "opened" and episode not in over
+            }
+            new = {name: (f"{scope}/{name}/{now:%Y-%m-%dT%H:%M:%S.%fZ}", now) for name in {*present} - {*open_}}
+            gone = [episode for name, (episode, _) in open_.items() if name not in present and looked_at(name)]
+            found = {name: episode for name, episode in (open_ | new).items() if name in present}
+            steps = [(episode, "opened") for episode, _ in new.values()] + [(one, "resolved") for one in gone]
+            return _frame(
+                [(episode, _EVERY_CHANNEL, 0, state, now, now.date(), None) for episode, state in sorted(steps)]
+            )
+
+        self.lakehouse.append_once(NOTIFICATIONS, rows)
+        return found
+
     def supersede(self, present: Collection[str], *, now: datetime) -> int:
         """Mark recently told episodes that later data has overturned.
 
@@ -113,7 +155,9 @@ class Outbox:
 
         def rows(snapshot: Snapshot) -> pl.DataFrame:
             held = snapshot.rows().select("episode_id", "state").collect()
-            told = set(held.filter(pl.col("state") == "sent").get_column("episode_id"))
+            # A fault of the pipeline (run-failed/…, watch/…) is no row of Gold that could be overturned.
+            of_gold = held.filter(~pl.col("episode_id").str.contains("/", literal=True))
+            told = set(of_gold.filter(pl.col("state") == "sent").get_column("episode_id"))
             marked = set(held.filter(pl.col("state") == "superseded").get_column("episode_id"))
             gone = sorted(told - marked - set(present))
             return _frame([(episode, _EVERY_CHANNEL, 0, "superseded", now, now.date(), None) for episode in gone])
@@ -172,18 +216,18 @@ def _due(snapshot: Snapshot, notices: Sequence[Notice], channel: str, now: datet
 def next_attempt(steps: Sequence[tuple[int, str, datetime]], now: datetime) -> int | None:
     """The number of the attempt that is due now, or None.
 
-    None where it was sent, suppressed or overturned, where a sender is at it, where it is too soon after a failure
-    (the pause doubles from one minute), and after eight attempts.
+    None where it was sent, suppressed, overturned or over, where a sender is at it, where it is too soon after a
+    failure (the pause doubles from one minute), and after eight attempts.
 
     Args:
         steps: attempt, state and time of each step so far, in any order.
         now: UTC.
     """
-    if not steps:
-        return 1
-    if any(state in {"sent", "suppressed", "superseded"} for _, state, _ in steps):
+    if any(state in {"sent", "suppressed", "superseded", "resolved"} for _, state, _ in steps):
         return None
-    last = max(attempt for attempt, _, _ in steps)
+    last = max((attempt for attempt, _, _ in steps), default=0)
+    if not last:  # nothing was tried: at most it was opened
+        return 1
     failed_at = [at for attempt, state, at in steps if attempt == last and state == "failed"]
     if not failed_at:
         claimed_at = max(at for attempt, _, at in steps if attempt == last)

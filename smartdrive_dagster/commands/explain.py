@@ -230,13 +230,15 @@ def _silver_part(name: str, rows: pl.DataFrame) -> SilverPart:
 
 
 def _silver_sources(table: Table, known: Mapping[str, Recomputation]) -> list[Table]:
-    """The Silver tables of vehicles' instants that a table reads, itself or through others."""
+    """The Silver tables of vehicles' instants and facts that a table reads, itself or through others."""
+    from smartdrive_dagster.lake.lineage import is_source
+
     found: dict[str, Table] = {}
     pending = [table]
     while pending:
         entry = known.get(str(pending.pop()))
         for read in entry.reads if entry else ():
-            if read.layer == "silver" and {"vehicle_id", "event_at"} <= read.by_name.keys():
+            if is_source(read):
                 found[str(read)] = read
             elif read.layer != "silver":
                 pending.append(read)

@@ -89,7 +89,7 @@ def show_comparison(compared: Sequence[Comparison]) -> RenderableType:
     for entry in compared:
         said = "equal" if entry.is_equal else "differs"
         if entry.is_reordered:
-            said = "equal, but for which copy of a message came first"
+            said = "equal, but for which copy of a message, or whether its retraction, came first"
         grid.add_row(entry.table, f"{entry.rows:,}", f"{entry.new_rows:,}", said)
     return grid
 
@@ -111,6 +111,8 @@ def _target(present: Lakehouse, into: str | None, *, is_there: bool) -> str:
 def _work(settings: Settings, present: Lakehouse, new: Lakehouse, store: LandingStore) -> Rebuild:
     from smartdrive_dagster.defs.backfill import recomputations
     from smartdrive_dagster.defs.rebuild import Rebuild, RebuildError, is_secret_of
+    from smartdrive_dagster.lake.lakehouse import Lakehouse
+    from smartdrive_dagster.lake.retractions import Retractions
 
     if settings.secret is None and not settings.secret_file.exists():
         raise RebuildError(
@@ -125,7 +127,8 @@ def _work(settings: Settings, present: Lakehouse, new: Lakehouse, store: Landing
                 "would get a new vehicle_id"
             )
     until = datetime.now(UTC).date()
-    return Rebuild(present, new, store, secret, recomputations(settings, until=until), until)
+    retracted = Retractions(Lakehouse(settings.state_url)).keys()
+    return Rebuild(present, new, store, secret, recomputations(settings, until=until), until, retracted)
 
 
 def _build(work: Rebuild, bars: Any) -> None:

@@ -72,7 +72,7 @@ def recomputations(settings: Settings, *, until: date) -> dict[str, Recomputatio
 
 def possible_days(lakehouse: Lakehouse, entry: Recomputation, days: Days) -> list[date]:
     """Those of the days that have rows or could have some: a backfill may name twenty years."""
-    touched = Ledger(lakehouse.open(silver.MESSAGES)).touched(entry.computation.channels, floor=0)
+    touched = Ledger(lakehouse.open(silver.MESSAGES)).touched(entry.computation, floor=0)
     possible = {*candidate_days(touched, entry.reach_days), *present_days(lakehouse, entry.table)}
     return sorted(day for day in possible if day in days)
 

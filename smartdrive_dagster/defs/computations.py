@@ -7,7 +7,7 @@ stand here and in the domain; a test holds them equal.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from graphlib import TopologicalSorter
 from typing import TYPE_CHECKING, Final
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from smartdrive_dagster.domain.identity import digest
 from smartdrive_dagster.lake.models import Model, load_models
 from smartdrive_dagster.settings import Settings
-from smartdrive_dagster.tables import Days, Table, alerts, battery, codes, driving, gold, silver
+from smartdrive_dagster.tables import Days, Table, alerts, battery, codes, driving, facts, gold, silver
 
 if TYPE_CHECKING:
     import polars as pl
@@ -74,7 +74,10 @@ class Computation:
         halo_days: days of the inputs on both sides of a day that its rows depend on.
         is_history: whether its rows depend on all earlier days of the vehicle.
         by_vehicle: whether `compute` heeds the scope's vehicles.
-        channels: landing channels whose messages make its days stale.
+        channels: landing channels whose messages make its days stale: its own, and those of all that it reads.
+        counts_arrivals: whether a day's rows say what arrived on it, so that each line makes its arrival day stale
+            too, whatever became of it.
+        outlives_samples: whether its rows of a vehicle and day stay when Silver has no sample of these any more.
         model: the SQL model behind a mart.
     """
 
@@ -86,6 +89,8 @@ class Computation:
     is_history: bool = False
     by_vehicle: bool = True
     channels: tuple[str, ...] = SAMPLES
+    counts_arrivals: bool = False
+    outlives_samples: bool = False
     model: Model | None = None
 
 
@@ -93,7 +98,8 @@ def _trips(lakehouse: Lakehouse, scope: Scope, settings: Settings) -> pl.DataFra
     from smartdrive_dagster.domain import trips
 
     telemetry = scope.scan(lakehouse, silver.TELEMETRY, trips.HALO_DAYS)
-    found = trips.segment_trips(telemetry, days=scope.days, gap_s=settings.trip_gap_s)
+    corrections = scope.history(lakehouse, facts.CORRECTIONS)
+    found = trips.segment_trips(telemetry, days=scope.days, gap_s=settings.trip_gap_s, corrections=corrections)
     return found.collect(engine="streaming")
 
 
@@ -115,7 +121,9 @@ def _trip_fuel(lakehouse: Lakehouse, scope: Scope, settings: Settings) -> pl.Dat
     from smartdrive_dagster.domain import fuel
 
     telemetry = scope.scan(lakehouse, silver.TELEMETRY, fuel.HALO_DAYS)
-    return fuel.trip_fuel(telemetry, scope.scan(lakehouse, gold.TRIPS, 0), None).collect(engine="streaming")
+    trips = scope.scan(lakehouse, gold.TRIPS, 0)
+    found = fuel.trip_fuel(telemetry, trips, scope.history(lakehouse, facts.PROFILES))
+    return found.collect(engine="streaming")
 
 
 def _cranks(lakehouse: Lakehouse, scope: Scope, settings: Settings) -> pl.DataFrame:
@@ -134,8 +142,26 @@ def _parked_days(lakehouse: Lakehouse, scope: Scope, settings: Settings) -> pl.D
 
 def _battery_health(lakehouse: Lakehouse, scope: Scope, settings: Settings) -> pl.DataFrame:
     from smartdrive_dagster.domain.battery_health import assess_battery
+    from smartdrive_dagster.domain.vehicles import current_profiles
 
-    return scope.of_days(assess_battery(scope.history(lakehouse, battery.CRANKS))).collect()
+    found = assess_battery(
+        scope.history(lakehouse, battery.CRANKS),
+        profiles=current_profiles(scope.history(lakehouse, facts.PROFILES)),
+        weather=scope.history(lakehouse, facts.WEATHER),
+    )
+    return scope.of_days(found).collect()
+
+
+def _winter_risk(lakehouse: Lakehouse, scope: Scope, settings: Settings) -> pl.DataFrame:
+    from smartdrive_dagster.domain.winter_risk import assess_winter_risk
+
+    found = assess_winter_risk(
+        scope.history(lakehouse, battery.BATTERY_HEALTH),
+        scope.history(lakehouse, battery.PARKED_DAYS),
+        scope.history(lakehouse, facts.WEATHER),
+        days=scope.days,
+    )
+    return found.collect()
 
 
 def _drain_episodes(lakehouse: Lakehouse, scope: Scope, settings: Settings) -> pl.DataFrame:
@@ -148,13 +174,14 @@ def _drain_episodes(lakehouse: Lakehouse, scope: Scope, settings: Settings) -> p
 
 
 def _dtc_episodes(lakehouse: Lakehouse, scope: Scope, settings: Settings) -> pl.DataFrame:
-    from smartdrive_dagster.domain.dtc_episodes import dtc_episodes
+    from smartdrive_dagster.domain.dtc_episodes import dtc_episodes, mil_from_scans
     from smartdrive_dagster.knowledge.trouble_codes import load_book
 
+    events = scope.history(lakehouse, silver.EVENTS)
     found = dtc_episodes(
         scope.history(lakehouse, silver.DTC_READINGS),
-        scope.history(lakehouse, silver.EVENTS),
-        None,  # the lamp would have to be looked for in all telemetry, at every batch
+        events,
+        mil_from_scans(events),
         days=scope.days,
         book=load_book(settings.dtc_file),
     )
@@ -171,20 +198,57 @@ def _alerts(lakehouse: Lakehouse, scope: Scope, settings: Settings) -> pl.DataFr
         codes=scope.history(lakehouse, codes.DTC_EPISODES),
         incidents=scope.history(lakehouse, driving.INCIDENTS),
         events=scope.history(lakehouse, silver.EVENTS),
+        risks=scope.history(lakehouse, battery.WINTER_RISK),
         days=scope.days,
     )
     return found.collect()
 
 
 _GOLD: Final = (
-    Computation(gold.TRIPS, (silver.TELEMETRY,), _trips, version="2", halo_days=2),
+    Computation(
+        gold.TRIPS,
+        (silver.TELEMETRY, facts.CORRECTIONS),
+        _trips,
+        version="2",
+        halo_days=2,
+        channels=(*SAMPLES, "corrections"),
+    ),
     Computation(driving.DRIVING_EVENTS, (silver.TELEMETRY,), _driving_events, version="1", halo_days=2),
-    Computation(driving.INCIDENTS, (silver.TELEMETRY,), _incidents, version="1", halo_days=2),
-    Computation(driving.TRIP_FUEL, (silver.TELEMETRY, gold.TRIPS), _trip_fuel, version="1", halo_days=2),
+    Computation(
+        driving.INCIDENTS,
+        (silver.TELEMETRY,),
+        _incidents,
+        version="1",
+        halo_days=2,
+        outlives_samples=True,
+    ),
+    Computation(
+        driving.TRIP_FUEL,
+        (silver.TELEMETRY, gold.TRIPS, facts.PROFILES),
+        _trip_fuel,
+        version="1",
+        halo_days=2,
+        channels=(*SAMPLES, "profiles"),
+    ),
     Computation(battery.CRANKS, (silver.TELEMETRY,), _cranks, version="1", halo_days=1),
     Computation(battery.PARKED_DAYS, (silver.TELEMETRY,), _parked_days, version="1", halo_days=7),
     Computation(
-        battery.BATTERY_HEALTH, (battery.CRANKS,), _battery_health, version="1", halo_days=0, is_history=True
+        battery.BATTERY_HEALTH,
+        (battery.CRANKS, facts.PROFILES, facts.WEATHER),
+        _battery_health,
+        version="1",
+        halo_days=0,
+        is_history=True,
+        channels=(*SAMPLES, "profiles", "weather"),
+    ),
+    Computation(
+        battery.WINTER_RISK,
+        (battery.BATTERY_HEALTH, battery.PARKED_DAYS, facts.WEATHER),
+        _winter_risk,
+        version="1",
+        halo_days=0,
+        is_history=True,
+        channels=(*SAMPLES, "weather"),
     ),
     Computation(
         battery.DRAIN_EPISODES,
@@ -198,10 +262,9 @@ _GOLD: Final = (
         codes.DTC_EPISODES,
         (silver.DTC_READINGS, silver.EVENTS),
         _dtc_episodes,
-        version="1",
+        version="2",
         halo_days=0,
         is_history=True,
-        channels=("events",),
     ),
     Computation(
         alerts.ALERTS,
@@ -212,9 +275,10 @@ _GOLD: Final = (
             codes.DTC_EPISODES,
             driving.INCIDENTS,
             silver.EVENTS,
+            battery.WINTER_RISK,
         ),
         _alerts,
-        version="1",
+        version="2",
         halo_days=0,
         is_history=True,
     ),
@@ -238,7 +302,7 @@ def _mart(model: Model, upstream: dict[Table, Computation]) -> Computation:
         halo_days=int(model.meta.get("halo_days", "1")),
         is_history=any(upstream[table].is_history for table in inputs),
         by_vehicle=False,
-        channels=tuple(sorted({*SAMPLES, *(channel for table in inputs for channel in upstream[table].channels)})),
+        counts_arrivals=not {silver.MESSAGES, silver.QUARANTINE}.isdisjoint(model.reads),
         model=model,
     )
 
@@ -250,10 +314,20 @@ def computations() -> dict[Table, Computation]:
     order = TopologicalSorter(
         {computation.table: [t for t in computation.reads if t in found] for computation in _GOLD}
     )
-    ordered = {table: found[table] for table in order.static_order()}
+    ordered: dict[Table, Computation] = {}
+    for table in order.static_order():
+        ordered[table] = _with_channels(found[table], ordered)
     for model in load_models().values():
-        ordered[model.table] = _mart(model, ordered)
+        ordered[model.table] = _with_channels(_mart(model, ordered), ordered)
     return ordered
+
+
+def _with_channels(computation: Computation, upstream: dict[Table, Computation]) -> Computation:
+    """What makes an input stale makes its readers stale."""
+    inherited = (
+        channel for table in computation.reads if table in upstream for channel in upstream[table].channels
+    )
+    return replace(computation, channels=tuple(sorted({*computation.channels, *inherited})))
 
 
 def reach_days(computation: Computation, among: dict[Table, Computation]) -> int:

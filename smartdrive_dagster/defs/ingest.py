@@ -19,10 +19,10 @@ from smartdrive_dagster.defs.specs import (
     is_backfill,
     key,
 )
-from smartdrive_dagster.tables import Table, bronze, silver
+from smartdrive_dagster.tables import Table, bronze, facts, silver
 
 if TYPE_CHECKING:
-    from smartdrive_dagster.defs.ingestion import Ingestion, Progress
+    from smartdrive_dagster.defs.ingestion import Progress
 
 POOL: Final = "ingest"
 UNREADABLE_TAG: Final = "smartdrive/unreadable"  # on a run: how many objects it had to leave
@@ -37,7 +37,11 @@ LANDING: Final = dg.AssetSpec(
 _LOOK_EVERY: Final = 64  # steps between looks at how fragmented the tables are
 _CODE_VERSION: Final = "1"
 _BRONZE: Final = (bronze.MESSAGES, bronze.OBJECTS)
-_SILVER: Final = (silver.TELEMETRY, silver.EVENTS, silver.DTC_READINGS, silver.QUARANTINE, silver.MESSAGES)
+_SILVER: Final = (
+    *(silver.TELEMETRY, silver.EVENTS, silver.DTC_READINGS),
+    *(facts.CORRECTIONS, facts.PROFILES, facts.WEATHER, facts.VEHICLES),
+    *(silver.QUARANTINE, silver.MESSAGES),
+)
 TABLES: Final[tuple[Table, ...]] = (*_BRONZE, *_SILVER)
 
 
@@ -157,10 +161,9 @@ def _loop(
     days: list[date],
     progress: "Progress",
 ) -> None:
-    ingestion = lake.ingestion()
     started = last_work = last_report = time.monotonic()
     worked, taken = False, 0
-    steps = _steps(ingestion, days, progress)
+    steps = _steps(lake, days, progress)
     while True:
         took_in = next(steps, None)  # None: the pass is over, and what has landed meanwhile is for the next one
         if took_in:
@@ -188,10 +191,15 @@ def _loop(
             time.sleep(config.poll_s)
         if took_in is None:
             worked = False
-            steps = _steps(ingestion, days, progress)
+            steps = _steps(lake, days, progress)
 
 
-def _steps(ingestion: "Ingestion", days: list[date], progress: "Progress") -> Iterator[bool]:
+def _steps(lake: LakeResource, days: list[date], progress: "Progress") -> Iterator[bool]:
+    from smartdrive_dagster.defs.retraction import settle_retractions
+
+    ingestion = lake.ingestion()
+    if settle_retractions(ingestion, progress):
+        yield True
     for day in days:
         yield from ingestion.steps(day, progress)
 

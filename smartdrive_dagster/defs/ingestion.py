@@ -7,13 +7,15 @@ what is there already; so a step may be repeated, overlap with another run, or d
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Final, TypeVar
 
 import polars as pl
 
+from smartdrive_dagster.defs.heard import Heard, write_vehicles
+from smartdrive_dagster.defs.held import between_keys, missing, where_copies_are
 from smartdrive_dagster.defs.landed import BronzeObject, Lines, ObjectRows, batches, portions, spans
 from smartdrive_dagster.domain.claims import (
     CLAIM_COLUMNS,
@@ -25,10 +27,12 @@ from smartdrive_dagster.domain.claims import (
     settle,
 )
 from smartdrive_dagster.domain.decoding import Decoded, decode_slices, keyed_pseudonym
+from smartdrive_dagster.domain.fact_frames import line_touches
+from smartdrive_dagster.domain.retracted import erased, without
 from smartdrive_dagster.lake.lakehouse import Lakehouse, Snapshot
 from smartdrive_dagster.landing.reader import read_object
 from smartdrive_dagster.landing.store import LandingObject, LandingStore, UnreadableError
-from smartdrive_dagster.tables import Table, bronze, silver
+from smartdrive_dagster.tables import Table, bronze, facts, silver
 
 BATCH_BYTES: Final = 32 * 1024 * 1024
 BATCH_OBJECTS: Final = 512
@@ -51,6 +55,7 @@ class Progress:
         missing: listed objects that were gone when they were to be read.
         unreadable: keys of objects that could not be read, with the reason; they are left for another run.
         unlisted: folders that could not be listed, with the reason.
+        known: vehicles that silver.vehicles holds, with a first day at most this one.
     """
 
     objects: int = 0
@@ -61,6 +66,7 @@ class Progress:
     missing: int = 0
     unreadable: dict[str, str] = field(default_factory=dict)
     unlisted: set[str] = field(default_factory=set)
+    known: dict[str, date] = field(default_factory=dict, repr=False)
 
 
 class _BronzePart:
@@ -86,11 +92,13 @@ class Ingestion:
         lakehouse: where the tables are.
         store: where the landing objects are.
         secret: keys the vehicles' pseudonyms.
+        retracted: keys of objects that were taken back: their lines are erased, bring no row and claim nothing.
     """
 
     lakehouse: Lakehouse
     store: LandingStore
     secret: bytes = field(repr=False)
+    retracted: frozenset[str] = frozenset()
 
     def advance(self, day: date, progress: Progress) -> bool:
         """Do one micro-batch of an arrival day; False where nothing was left to do, or could be done."""
@@ -118,8 +126,12 @@ class Ingestion:
         for batch in _batches(listed, lambda entry: entry.size_bytes):
             self.to_bronze(batch, progress, replace=True)
         held = [BronzeObject(*row) for row in self._bronze_objects(day).filter(pl.col("lines") > 0).iter_rows()]
-        for objects, lines in self._work(held, redo=True):
-            self.to_silver(objects, progress, lines=lines, replace=True)
+        self.judge_anew(held, progress)
+
+    def judge_anew(self, objects: Sequence[BronzeObject], progress: Progress) -> None:
+        """Judge the lines of whole objects again; each slice replaces its own lines."""
+        for batch, lines in self._work(objects, redo=True):
+            self.to_silver(batch, progress, lines=lines, replace=True)
 
     def unread(self, day: date, progress: Progress) -> Iterator[list[LandingObject]]:
         """Batches of an arrival day's objects that Bronze does not hold yet, but for the unreadable ones."""
@@ -184,7 +196,7 @@ class Ingestion:
         chosen = pl.col("object_key").is_in(keys) if lines is None else lines.expression
         rows = (
             self.lakehouse.scan(bronze.MESSAGES)
-            .filter(pl.col("landing_date").is_in(days), _between_keys(digests), chosen)
+            .filter(pl.col("landing_date").is_in(days), between_keys(digests), chosen)
             .collect()
         )
         if replace:  # each slice replaces its own lines, so that a kill between two slices loses none
@@ -195,10 +207,12 @@ class Ingestion:
         slices = decode_slices(
             rows, keyed_pseudonym(self.secret), max_samples=SLICE_SAMPLES, max_bytes=SLICE_BYTES
         )
-        ledger = [
-            self._commit_slice(decoded, digests, progress, spans(decoded.lines, rows, lines) if replace else None)
-            for decoded in slices
-        ]
+        heard = Heard()
+        ledger = []
+        for decoded in slices:
+            replaced = spans(decoded.lines, rows, lines) if replace else None
+            ledger.append(self._commit_slice(without(decoded, self.retracted), digests, progress, replaced, heard))
+        self._commit_vehicles(heard, progress, anew=replace and not self.retracted.isdisjoint(keys))
         replacing = ([Lines(key) for key in keys] if lines is None else [lines]) if replace else None
         self._commit_ledger(pl.concat(ledger), days, progress, replacing)
 
@@ -240,47 +254,76 @@ class Ingestion:
         if part.frames:
             messages = pl.concat(part.frames)
             replacing = part.lines if replace else None
-            self._write(bronze.MESSAGES, _missing(messages, bronze.MESSAGES, replacing), progress, replacing)
+            self._write(bronze.MESSAGES, missing(messages, bronze.MESSAGES, replacing), progress, replacing)
         if part.objects:
             objects = pl.concat(part.objects)
             replacing = [Lines(key) for key in objects.get_column("object_key")] if replace else None
-            self._write(bronze.OBJECTS, _missing(objects, bronze.OBJECTS, replacing), progress, replacing)
+            self._write(bronze.OBJECTS, missing(objects, bronze.OBJECTS, replacing), progress, replacing)
         progress.objects += len(part.objects)
 
     def _commit_slice(
-        self, decoded: Decoded, digests: pl.DataFrame, progress: Progress, replacing: list[Lines] | None
+        self,
+        decoded: Decoded,
+        digests: pl.DataFrame,
+        progress: Progress,
+        replacing: list[Lines] | None,
+        heard: Heard,
     ) -> pl.DataFrame:
         telemetry = self._settle(silver.TELEMETRY, decoded.telemetry, progress, replacing)
         events = self._settle(silver.EVENTS, decoded.events, progress, replacing)
         known = events.filter(pl.col("fate").is_in([WRITE, OURS])).select(_LINE)
         codes = decoded.dtc_readings.join(known, on=_LINE, how="semi")
-        self._write(silver.DTC_READINGS, _missing(codes, silver.DTC_READINGS, replacing), progress, replacing)
+        self._write(silver.DTC_READINGS, missing(codes, silver.DTC_READINGS, replacing), progress, replacing)
         landed = decoded.lines.select(*_LINE, "channel", "payload_digest")
-        settled = pl.concat([_fates(telemetry), _fates(events)])
+        said = self._settle_facts(decoded, progress, replacing)
+        settled = pl.concat([_fates(frame) for frame in (telemetry, events, *said.values())])
+        heard.add(decoded.vins, pl.concat([_fates(telemetry), _fates(events)]), said.get(facts.PROFILES))
         rejected = (
             pl.concat([decoded.rejected, rejected_samples(settled, landed)], how="diagonal")
             .join(digests, on="object_key", how="left")
             .with_columns(payload_digest=pl.coalesce("payload_digest", "object_digest"))
             .drop("object_digest")
         )
-        self._write(silver.QUARANTINE, _missing(rejected, silver.QUARANTINE, replacing), progress, replacing)
-        return ledger_rows(decoded.lines.drop("payload_digest"), line_counts(settled))
+        self._write(silver.QUARANTINE, missing(rejected, silver.QUARANTINE, replacing), progress, replacing)
+        counts = line_counts(settled)
+        if facts.CORRECTIONS in said:
+            counts = line_touches(counts, said[facts.CORRECTIONS])
+        return erased(ledger_rows(decoded.lines.drop("payload_digest"), counts), self.retracted)
+
+    def _settle_facts(
+        self, decoded: Decoded, progress: Progress, replacing: list[Lines] | None
+    ) -> dict[Table, pl.DataFrame]:
+        """Settle the facts of those channels that the slice has lines of: most slices have none."""
+        channels = set(decoded.lines.get_column("channel"))
+        return {
+            table: self._settle(table, frame, progress, replacing)
+            for table, frame in decoded.facts.items()
+            if facts.CHANNEL_OF[table] in channels
+        }
+
+    def _commit_vehicles(self, heard: Heard, progress: Progress, *, anew: bool) -> None:
+        commit = write_vehicles(self.lakehouse, heard, progress.known, anew=anew)
+        if commit is not None:
+            progress.rows[str(facts.VEHICLES)] = commit.rows
+            progress.versions[str(facts.VEHICLES)] = commit.version
 
     def _settle(
         self, table: Table, batch: pl.DataFrame, progress: Progress, replacing: list[Lines] | None
     ) -> pl.DataFrame:
         """Write what the batch newly brings, and return the batch with the fates of the commit that held."""
-        days = sorted(set(batch.get_column("event_date").drop_nulls()))
+        near = where_copies_are(table, batch)
         messages = batch.select(pl.col("message_id").unique()).lazy()
         settled = batch
 
         def rows(snapshot: Snapshot) -> pl.DataFrame:
             nonlocal settled
-            held = snapshot.rows().filter(pl.col("event_date").is_in(days))
+            held = snapshot.rows().filter(near)
             if "sample" not in table.by_name:
                 held = held.with_columns(sample=pl.lit(0, pl.Int32))
             if replacing is not None:
                 held = held.filter(~pl.any_horizontal(lines.expression for lines in replacing))
+            if self.retracted:
+                held = held.filter(~pl.col("object_key").is_in(list(self.retracted)))
             claims = held.select(CLAIM_COLUMNS).join(messages, on="message_id", how="semi").collect()
             settled = settle(batch, claims)
             return settled.filter(pl.col("fate") == WRITE).select(list(table.by_name))
@@ -292,7 +335,7 @@ class Ingestion:
         self, lines: pl.DataFrame, days: list[date], progress: Progress, replacing: list[Lines] | None
     ) -> None:
         def rows(snapshot: Snapshot) -> pl.DataFrame:
-            held = snapshot.rows().filter(pl.col("landing_date").is_in(days), _between_keys(lines))
+            held = snapshot.rows().filter(pl.col("landing_date").is_in(days), between_keys(lines))
             batch = pl.lit(snapshot.batch + 1, pl.Int64).alias("batch")
             if replacing is None:
                 known = held.select(_LINE).collect()
@@ -332,31 +375,6 @@ class Ingestion:
 
 def _batches(entries: Sequence[_T], size: Callable[[_T], int]) -> Iterator[list[_T]]:
     return batches(entries, size, max_bytes=BATCH_BYTES, max_objects=BATCH_OBJECTS)
-
-
-def _missing(
-    rows: pl.DataFrame, table: Table, replacing: Collection[Lines] | None
-) -> Callable[[Snapshot], pl.DataFrame]:
-    """What of `rows` a snapshot does not hold yet, by the table's key, looking only where they could be."""
-    key = list(table.key)
-    partition = table.partition_by or ""
-
-    def absent(snapshot: Snapshot) -> pl.DataFrame:
-        if rows.is_empty() or replacing is not None:
-            return rows.select(list(table.by_name))
-        near = [pl.col(partition).is_in(rows.get_column(partition).unique().to_list())]
-        if "object_key" in key:
-            near.append(_between_keys(rows))
-        held = snapshot.rows().filter(near).select(key).collect()
-        return rows.select(list(table.by_name)).join(held, on=key, how="anti")
-
-    return absent
-
-
-def _between_keys(rows: pl.DataFrame) -> pl.Expr:
-    """A range instead of a list: the log knows each file's smallest and largest key, and others are not opened."""
-    keys = rows.get_column("object_key")
-    return pl.col("object_key").is_between(pl.lit(keys.min()), pl.lit(keys.max()))
 
 
 def _fates(settled: pl.DataFrame) -> pl.DataFrame:

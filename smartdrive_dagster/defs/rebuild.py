@@ -17,6 +17,7 @@ import polars as pl
 
 from smartdrive_dagster.defs.backfill import Recomputation, bring_up_to_date
 from smartdrive_dagster.defs.ingestion import BATCH_BYTES, BATCH_OBJECTS, Ingestion, Progress
+from smartdrive_dagster.defs.outliving import carry_over
 from smartdrive_dagster.domain.decoding import decode_lines, keyed_pseudonym
 from smartdrive_dagster.lake.audit import row_hash, row_hashes
 from smartdrive_dagster.lake.lakehouse import Commit, Lakehouse, Snapshot
@@ -26,10 +27,10 @@ from smartdrive_dagster.tables import ALL, Days, Table, bronze, silver
 
 _LINE: Final = ["object_key", "line_no"]
 # Of two copies of a message one is accepted and the other a duplicate: which of them is a matter of order alone.
-_LEDGER: Final = replace(
-    silver.MESSAGES,
-    provenance=(*silver.MESSAGES.provenance, "verdict", "samples_accepted", "samples_duplicate", "touched"),
-)
+_OF_ORDER: Final = {
+    str(silver.MESSAGES): ("verdict", "samples_accepted", "samples_duplicate", "touched"),
+    "marts.data_quality": ("accepted_lines", "duplicate_lines", "samples_accepted", "samples_duplicate"),
+}
 
 
 class RebuildError(RuntimeError):
@@ -45,7 +46,8 @@ class Comparison:
         rows: in the present lake.
         new_rows: in the new one.
         is_equal: whether the rows are equal, provenance aside.
-        is_reordered: equal only if it does not count which copy of a message came first (the ledger).
+        is_reordered: equal only if it does not count which copy of a message came first (the ledger, and
+            the mart that counts its lines).
     """
 
     table: str
@@ -66,6 +68,7 @@ class Rebuild:
         secret: of the present lake.
         known: how Gold and marts are computed.
         until: the last day that has begun.
+        retracted: keys of landing objects that were taken back.
     """
 
     present: Lakehouse
@@ -74,6 +77,7 @@ class Rebuild:
     secret: bytes = field(repr=False)
     known: Mapping[str, Recomputation]
     until: date
+    retracted: frozenset[str] = frozenset()
 
     def objects(self) -> dict[date, int]:
         """How many objects there are of each arrival day, in landing or in Bronze, in order."""
@@ -91,7 +95,7 @@ class Rebuild:
         Raises:
             RebuildError: a landing object cannot be read now.
         """
-        ingestion = Ingestion(self.new, self.store, self.secret)
+        ingestion = Ingestion(self.new, self.store, self.secret, self.retracted)
         progress = Progress()
         missing = -1
         while missing != progress.missing:  # what expired while it was to be read is taken from Bronze
@@ -104,8 +108,14 @@ class Rebuild:
             raise RebuildError(f"landing object {key} cannot be read: {reason}. Mend that, and repeat")
 
     def compute(self) -> Iterator[tuple[Table, list[date], Commit]]:
-        """Compute all Gold days and marts of the new lake; yields table, its days and a commit of some of them."""
-        return bring_up_to_date(self.new, self.known, until=self.until)
+        """Compute all Gold days and marts of the new lake; yields table, its days and a commit of some of them.
+
+        What outlives its samples is carried over, where the new lake has none of them.
+        """
+        for entry in self.known.values():
+            if entry.computation.outlives_samples:
+                carry_over(self.present, self.new, entry.table)
+        yield from bring_up_to_date(self.new, self.known, until=self.until)
 
     def compare(self) -> Iterator[Comparison]:
         """Hold both lakes against each other, table by table."""
@@ -115,11 +125,12 @@ class Rebuild:
             name = str(table)
             rows, new_rows = (lakehouse.open(table).count() for lakehouse in lakes)
             is_equal = was[name] == now[name]
-            is_reordered = not is_equal and name == str(_LEDGER) and self._has_equal_lines()
+            is_reordered = not is_equal and name in _OF_ORDER and self._is_equal_but_for_order(table)
             yield Comparison(name, rows, new_rows, is_equal or is_reordered, is_reordered)
 
-    def _has_equal_lines(self) -> bool:
-        return row_hash(self.present, _LEDGER) == row_hash(self.new, _LEDGER)
+    def _is_equal_but_for_order(self, table: Table) -> bool:
+        rest = replace(table, provenance=(*table.provenance, *_OF_ORDER[str(table)]))
+        return row_hash(self.present, rest) == row_hash(self.new, rest)
 
     def _copy_expired(self, day: date, progress: Progress) -> Iterator[int]:
         """Take a day's objects that landing no longer holds from the present Bronze, lines before objects."""
@@ -154,7 +165,8 @@ def has_tables(lakehouse: Lakehouse) -> bool:
 
 def is_secret_of(lakehouse: Lakehouse, secret: bytes) -> bool:
     """Whether a secret gives the pseudonyms that a lake holds: one accepted line is decoded anew."""
-    accepted = (pl.col("verdict") == "accepted") & (pl.col("touched").list.len() > 0)
+    has_vin = pl.col("channel").is_in(["telemetry", "events"])  # a fact may name its vehicle by the pseudonym
+    accepted = has_vin & (pl.col("verdict") == "accepted") & (pl.col("touched").list.len() > 0)
     line = lakehouse.scan(silver.MESSAGES).filter(accepted).head(1).collect()
     if line.is_empty():
         return True

@@ -15,7 +15,9 @@ import polars as pl
 
 from smartdrive_dagster.alerting.outbox import Outbox
 from smartdrive_dagster.defs.computations import Computation, Scope, computations, reach_days
+from smartdrive_dagster.defs.outliving import without_samples
 from smartdrive_dagster.domain.staleness import (
+    arrivals,
     candidate_days,
     stale_days,
     touched_pairs,
@@ -49,15 +51,16 @@ class Ledger:
         """The newest batch."""
         return self.snapshot.batch
 
-    def touched(self, channels: Collection[str], *, floor: int) -> pl.DataFrame:
+    def touched(self, computation: Computation, *, floor: int) -> pl.DataFrame:
         """The (event_date, vehicle_id) pairs that batches above a floor touched, with their highest batch."""
         rows = self.snapshot.rows()
         if self.ceiling is not None:
             rows = rows.filter(pl.col("batch") <= self.ceiling)
-        touched = touched_pairs(rows.filter(pl.col("batch") > floor), channels).collect()
-        if not touched.get_column("event_date").has_nulls():
-            return touched
-        return with_every_day(touched, touched_pairs(rows, ("telemetry", "events")).collect())
+        newer = rows.filter(pl.col("batch") > floor)
+        touched = touched_pairs(newer, computation.channels).collect()
+        if touched.get_column("event_date").has_nulls():
+            touched = with_every_day(touched, touched_pairs(rows, ("telemetry", "events")).collect())
+        return pl.concat([touched, arrivals(newer).collect()]) if computation.counts_arrivals else touched
 
 
 def stale(
@@ -74,11 +77,12 @@ def stale(
     """
     if computation.is_history:
         floor = max(floor, lakehouse.history_fresh_until(computation.table))
-    touched = ledger.touched(computation.channels, floor=floor)
+    touched = ledger.touched(computation, floor=floor)
     reach = reach_days(computation, computations())
-    candidates = [day for day in candidate_days(touched, reach) if day <= until]
-    if computation.is_history:
-        return candidates
+    candidates = candidate_days(touched, reach)
+    if computation.is_history:  # computed as a whole, now: a forecast touches days to come alone
+        return sorted({min(day, until) for day in candidates})
+    candidates = [day for day in candidates if day <= until]
     return stale_days(touched, lakehouse.fresh_until(computation.table, candidates), reach)
 
 
@@ -118,7 +122,7 @@ def recompute(
         seen = min(fresh.values())
         near = list(Days(chunk[0], chunk[-1]).widened(computation.halo_days))
         batch = _batch_of_inputs(lakehouse, computation, ledger, near, until, seen)
-        touched = ledger.touched(computation.channels, floor=seen)
+        touched = ledger.touched(computation, floor=seen)
         due = list(chunk) if redo else stale_days(touched, fresh, reach)
         if not due:
             continue
@@ -127,6 +131,8 @@ def recompute(
             vehicles = vehicles_touching(touched, {day: fresh[day] for day in due}, reach)
         computed = _computed(lakehouse, computation, ranges(due), vehicles, settings)
         merged = _merged(computation.table, set(due), vehicles, computed)
+        if computation.outlives_samples:
+            merged = _with_outliving(lakehouse, computation.table, set(due), merged)
         yield lakehouse.replace_days(computation.table, merged, due, batch=batch)
 
 
@@ -144,7 +150,7 @@ def _recompute_history(
     ledger = Ledger(lakehouse.open(silver.MESSAGES))
     seen = lakehouse.history_fresh_until(table)
     batch = _batch_of_inputs(lakehouse, computation, ledger, None, until, seen)
-    touched = ledger.touched(computation.channels, floor=0 if redo else seen)
+    touched = ledger.touched(computation, floor=0 if redo else seen)
     if touched.is_empty() or (batch <= seen and not redo):
         return
     named = None if redo or not computation.by_vehicle else set(touched.get_column("vehicle_id"))
@@ -221,10 +227,10 @@ def _batch_of_inputs(
     for upstream in (among[table] for table in computation.reads if table in among):
         if upstream.is_history:
             mark = lakehouse.history_fresh_until(upstream.table)
-            batch = batch if ledger.touched(upstream.channels, floor=mark).is_empty() else min(batch, mark)
+            batch = batch if ledger.touched(upstream, floor=mark).is_empty() else min(batch, mark)
             continue
         reach = reach_days(upstream, among)
-        touched = ledger.touched(upstream.channels, floor=floor)
+        touched = ledger.touched(upstream, floor=floor)
         asked = candidate_days(touched, reach) if days is None else days
         fresh = lakehouse.fresh_until(upstream.table, [day for day in asked if day <= until])
         ahead = touched.filter(pl.col("event_date") > until).get_column("batch") - 1
@@ -235,7 +241,7 @@ def _batch_of_inputs(
 def _possible(lakehouse: Lakehouse, computation: Computation, days: Sequence[date], reach: int) -> list[date]:
     """Those of the days that have rows or could have some: a backfill may name twenty years."""
     table = computation.table
-    touched = Ledger(lakehouse.open(silver.MESSAGES)).touched(computation.channels, floor=0)
+    touched = Ledger(lakehouse.open(silver.MESSAGES)).touched(computation, floor=0)
     column = table.partition_by or ""
     present = lakehouse.scan(table).select(pl.col(column).unique()).collect().get_column(column)
     possible = {*candidate_days(touched, reach), *present}
@@ -253,6 +259,20 @@ def _merged(
         column = pl.col(table.partition_by or "")
         others = column.is_in(days) & ~pl.col("vehicle_id").is_in(sorted(vehicles))
         return pl.concat([snapshot.rows().filter(others).collect(), computed])
+
+    return rows
+
+
+def _with_outliving(
+    lakehouse: Lakehouse, table: Table, days: set[date], merged: Callable[[Snapshot], pl.DataFrame]
+) -> Callable[[Snapshot], pl.DataFrame]:
+    """The rows of `merged`, and those of the days that the snapshot has and nothing can compute again."""
+
+    def rows(snapshot: Snapshot) -> pl.DataFrame:
+        found = merged(snapshot)
+        present = snapshot.rows().filter(pl.col(table.partition_by or "").is_in(days)).collect()
+        dropped = present.join(found, on=list(table.key), how="anti", maintain_order="left")
+        return pl.concat([found, without_samples(lakehouse, dropped)])
 
     return rows
 

@@ -56,7 +56,11 @@ class LakeResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         return LandingStore(self.landing_url)
 
     def ingestion(self) -> "Ingestion":
-        """Both steps from landing to Silver."""
+        """Both steps from landing to Silver, with what has been taken back by now."""
         from smartdrive_dagster.defs.ingestion import Ingestion
+        from smartdrive_dagster.lake.lakehouse import Lakehouse
+        from smartdrive_dagster.lake.retractions import Retractions
 
-        return Ingestion(self.lakehouse(), self.landing(), self.settings.lake_secret())
+        settings = self.settings
+        retracted = Retractions(Lakehouse(settings.state_url)).keys()
+        return Ingestion(self.lakehouse(), self.landing(), settings.lake_secret(), retracted)

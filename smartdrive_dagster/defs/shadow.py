@@ -16,6 +16,7 @@ from datetime import date
 import polars as pl
 
 from smartdrive_dagster.defs.backfill import Recomputation, chunks, possible_days, present_days, redo_readers
+from smartdrive_dagster.defs.outliving import carry_over
 from smartdrive_dagster.domain.changes import Change, changes
 from smartdrive_dagster.lake.lakehouse import Commit, Lakehouse
 from smartdrive_dagster.lake.removal import remove_folder
@@ -93,6 +94,8 @@ def compute_shadow(lakehouse: Lakehouse, entry: Recomputation, days: Days, setti
     """
     shadow = Shadow(lakehouse.url, entry.table)
     shadow.remove()
+    if entry.computation.outlives_samples:
+        carry_over(lakehouse, shadow, entry.table, days)
     yield from entry.redo(shadow, possible_days(lakehouse, entry, days))
     row = {"first_date": days.first, "last_date": days.last, "settings": _thresholds(settings)}
     shadow.append_once(shadow.plan, lambda _: pl.DataFrame([row]))

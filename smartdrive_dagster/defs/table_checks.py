@@ -93,7 +93,7 @@ def table_checks() -> list[dg.AssetChecksDefinition]:
         _check(
             "accepted_samples_are_in_silver",
             silver.MESSAGES,
-            "silver.telemetry and silver.events hold as many rows as the ledger accepted samples.",
+            "Silver's telemetry, events and facts are as many rows as the ledger accepted samples.",
             _accepted_are_there,
         ),
         _check(

@@ -11,7 +11,7 @@ from smartdrive_dagster.defs.computations import computations
 from smartdrive_dagster.defs.recomputation import Ledger, stale
 from smartdrive_dagster.domain.staleness import touched_pairs
 from smartdrive_dagster.lake.lakehouse import Lakehouse
-from smartdrive_dagster.landing.store import CHANNELS, LandingObject, LandingStore
+from smartdrive_dagster.landing.store import LandingObject, LandingStore
 from smartdrive_dagster.tables import bronze, silver
 
 
@@ -77,9 +77,13 @@ def ledger_batch(lakehouse: Lakehouse) -> int:
 
 
 def touches_after(lakehouse: Lakehouse, day: date, *, floor: int) -> bool:
-    """Whether a batch above the floor touched an event day after this one, whose Gold is not due yet."""
+    """Whether a batch above the floor touched an event day after this one, whose Gold is not due yet.
+
+    Histories are computed beyond today at once: what only they read (a forecast) waits for nothing.
+    """
     ledger = lakehouse.scan(silver.MESSAGES).filter(pl.col("batch") > floor)
-    return not touched_pairs(ledger, CHANNELS).filter(pl.col("event_date") > day).collect().is_empty()
+    channels = {channel for one in computations().values() if not one.is_history for channel in one.channels}
+    return not touched_pairs(ledger, channels).filter(pl.col("event_date") > day).collect().is_empty()
 
 
 def stale_gold_days(lakehouse: Lakehouse, *, until: date, floor: int) -> list[date]:

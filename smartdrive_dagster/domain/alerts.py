@@ -16,8 +16,11 @@ from smartdrive_dagster.domain.identity import digest
 from smartdrive_dagster.tables import Days
 from smartdrive_dagster.tables.alerts import ALERTS
 
-ALGO_VERSION: Final = "1"
+ALGO_VERSION: Final = "2"
 HALO_DAYS: Final = 0
+
+LONGEST_SILENCE_DAYS: Final = 2
+"""Days at risk that lie further apart are two alerts: nobody knows what was between them."""
 
 _PARTS: Final = (
     "vehicle_id",
@@ -46,6 +49,7 @@ def alerts(
     codes: pl.LazyFrame,
     incidents: pl.LazyFrame,
     events: pl.LazyFrame,
+    risks: pl.LazyFrame,
     days: Days,
 ) -> pl.LazyFrame:
     """Join everything that a person should know of some vehicles.
@@ -57,6 +61,7 @@ def alerts(
         codes: all rows of gold.dtc_episodes.
         incidents: all rows of gold.incidents.
         events: all rows of silver.events; low_voltage, resumed and ignition_on are used.
+        risks: all rows of gold.winter_risk.
         days: UTC days whose alerts are wanted, by their opening.
 
     Returns:
@@ -69,6 +74,7 @@ def alerts(
         _codes(codes),
         _incidents(incidents),
         _low_voltage(events),
+        _winter(risks),
     ]
     found = pl.concat([part.select(_PARTS) for part in parts])
     state = pl.when(pl.col("resolved_at").is_null()).then(pl.lit("open")).otherwise(pl.lit("resolved"))
@@ -229,6 +235,54 @@ def _low_voltage(events: pl.LazyFrame) -> pl.LazyFrame:
             title=pl.lit("Battery low"),
             text=pl.lit("The device measured 12.2 V or less for some time. Drive or charge before it is flat."),
             source_table=pl.lit("silver.events"),
+        )
+    )
+
+
+def _winter(risks: pl.LazyFrame) -> pl.LazyFrame:
+    """Runs of days at risk, opened a day before the first of them: later forecasts of that day do not move it."""
+    day = pl.col("event_date")
+    begins = day.cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
+    at_risk = pl.col("is_at_risk")
+    is_other = (at_risk != at_risk.shift()) | (day - day.shift() > pl.duration(days=LONGEST_SILENCE_DAYS))
+    judged = (
+        risks.filter(at_risk.is_not_null())
+        .sort("vehicle_id", "event_date")
+        .with_columns(
+            run=is_other.over("vehicle_id").fill_null(value=True).cum_sum().over("vehicle_id"),
+            is_last=day == day.max().over("vehicle_id"),
+            begins=begins,
+        )
+    )
+    parts = [
+        pl.format(
+            "Frost of {} °C is forecast for {} (UTC) and the battery is weak.",
+            pl.col("forecast_min_c").round(1),
+            day.cast(pl.String),
+        ),
+        *(
+            pl.format(f" {words} {{}} %.", pl.col(name).round(0).cast(pl.Int64)).fill_null("")
+            for words, name in (("State of health", "soh_pct"), ("Charge", "soc_pct"))
+        ),
+        pl.lit(" Charge it fully before, or park where it is warmer."),
+    ]
+    return (
+        judged.filter(at_risk)
+        .group_by("vehicle_id", "run")
+        .agg(
+            opened_at=pl.col("begins").first() - pl.duration(days=1),
+            updated_at=pl.col("forecast_at").last(),
+            resolved_at=pl.when(~pl.col("is_last").last()).then(pl.col("begins").last() + pl.duration(days=1)),
+            text=pl.concat_str(parts).first(),
+            source_id=day.first().cast(pl.String),
+        )
+        .with_columns(
+            pl.max_horizontal("updated_at", "opened_at").alias("updated_at"),
+            kind=pl.lit("winter_risk"),
+            subject=_NOTHING,
+            severity=pl.lit("warning"),
+            title=pl.lit("Frost ahead, and the battery is weak"),
+            source_table=pl.lit("gold.winter_risk"),
         )
     )
 

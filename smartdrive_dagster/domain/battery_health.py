@@ -41,8 +41,7 @@ def assess_battery(
     Args:
         cranks: rows of gold.CRANKS, the whole history of these vehicles, in any order.
         profiles: ``vehicle_id`` and ``fuel_type`` (``diesel``, ``petrol``, …), one row per vehicle.
-        weather: hourly temperatures by place: ``latitude_deg``, ``longitude_deg`` (rounded to 0.1°),
-            ``forecast_at``, ``valid_at``, ``temperature_c``. Asked where the car's own sensors say nothing.
+        weather: rows of silver.weather of these vehicles. Asked where the car's own sensors say nothing.
 
     Returns:
         All rows of gold.BATTERY_HEALTH of these vehicles, by vehicle and day.
@@ -66,7 +65,9 @@ def _with_fuel(cranks: pl.LazyFrame, profiles: pl.LazyFrame | None) -> pl.LazyFr
     if profiles is None:
         ordered = ordered.with_columns(profile=pl.lit(None, dtype=pl.String))
     else:
-        named = profiles.select("vehicle_id", profile=pl.col("fuel_type").str.to_lowercase())
+        # A hybrid may burn either: that is left to what the car tells.
+        said = profiles.filter(pl.col("fuel_type") != "hybrid")
+        named = said.select("vehicle_id", profile=pl.col("fuel_type").str.to_lowercase())
         ordered = ordered.join(named.unique("vehicle_id"), on="vehicle_id", how="left")
     has_profile, has_code = pl.col("profile").is_not_null(), pl.col("told").fill_null(0) > 0
     is_diesel = (
@@ -114,19 +115,36 @@ def _plausible(name: str) -> pl.Expr:
 
 
 def _joined_weather(cranks: pl.LazyFrame, weather: pl.LazyFrame) -> pl.LazyFrame:
-    """The temperature of the nearest hour at the vehicle's last known place, by the latest forecast of it."""
+    """The temperature of the nearest hour at the vehicle's last known place, by the latest word on it."""
     is_latest = pl.col("forecast_at") == pl.col("forecast_at").max()
-    hours = (
-        weather.filter(pl.col("temperature_c").is_between(_LEAST_C, _MOST_C))
-        .group_by(tenths("latitude_deg").alias("lat"), tenths("longitude_deg").alias("lon"), hour="valid_at")
+    hours = weather.filter(pl.col("temperature_c").is_between(_LEAST_C, _MOST_C)).select(
+        *("vehicle_id", "forecast_at", "temperature_c"),
+        weather_lat=tenths("latitude_deg"),
+        weather_lon=tenths("longitude_deg"),
+        hour="valid_at",
+    )
+    at_start = (
+        cranks.select(
+            *("vehicle_id", "crank_id"),
+            lat=tenths("place_latitude_deg"),
+            lon=tenths("place_longitude_deg"),
+            hour=pl.col("started_at").dt.round("1h"),
+        )
+        .join(hours, on=["vehicle_id", "hour"])
+        .filter(is_there("lat", "lon"))
+        .group_by("crank_id")
         .agg(weather_c=pl.col("temperature_c").filter(is_latest).min())
     )
-    placed = cranks.with_columns(
-        lat=tenths("place_latitude_deg"),
-        lon=tenths("place_longitude_deg"),
-        hour=pl.col("started_at").dt.round("1h"),
-    )
-    return placed.join(hours, on=["lat", "lon", "hour"], how="left").drop("lat", "lon", "hour")
+    return cranks.join(at_start, on="crank_id", how="left")
+
+
+def is_there(lat: str, lon: str) -> pl.Expr:
+    """Whether a word on a vehicle's weather is of where it stands: ``weather_lat``, ``weather_lon`` in tenths.
+
+    What names no place is of the vehicle wherever it is, and so is any word on a vehicle whose place nobody knows.
+    """
+    is_near = (pl.col("weather_lat") == pl.col(lat)) & (pl.col("weather_lon") == pl.col(lon))
+    return is_near.fill_null(value=True)
 
 
 def tenths(name: str) -> pl.Expr:

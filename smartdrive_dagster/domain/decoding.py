@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import polars as pl
 
+from smartdrive_dagster.domain.fact_frames import LARGEST_SKEW_MS, FactRows
+from smartdrive_dagster.domain.facts import (
+    Correction,
+    Profile,
+    Weather,
+    decode_correction,
+    decode_profile,
+    decode_weather,
+)
 from smartdrive_dagster.domain.identity import digest, vehicle_id
 from smartdrive_dagster.domain.messages import Event, Rejection, Telemetry, decode_message
+from smartdrive_dagster.tables import Table
 from smartdrive_dagster.tables.signals import COLUMN_OF_SIGNAL, SIGNALS
 
 EARLIEST_MS: Final = 1_199_145_600_000  # 2008-01-01: the first year in which every new car had to speak CAN
-LARGEST_SKEW_MS: Final = 5 * 60 * 1000
-_SUPPORTED_CHANNELS: Final = ("telemetry", "events")
+_Outcome = Telemetry | Event | Correction | Profile | Weather | Rejection
+_DECODERS: Final[dict[str, Callable[[bytes], _Outcome]]] = {
+    "telemetry": decode_message,
+    "events": decode_message,
+    "corrections": decode_correction,
+    "profiles": decode_profile,
+    "weather": decode_weather,
+}
 _WHOLE_LINE: Final = -1
 VALUES_A_SAMPLE: Final = 10  # without a column of their own; a slice with more of them ends early
 
@@ -40,14 +56,18 @@ class Decoded:
         telemetry: silver.telemetry's columns and `reason` (null where the sample is acceptable).
         events: silver.events' columns and `sample` (0) and `reason`.
         dtc_readings: silver.dtc_readings' columns.
+        facts: per table of facts its columns and `sample`, `reason` and `event_date` (null for all days).
         rejected: silver.quarantine's columns: lines rejected as a whole.
+        vins: the VINs that were given, by vehicle_id.
     """
 
     lines: pl.DataFrame
     telemetry: pl.DataFrame
     events: pl.DataFrame
     dtc_readings: pl.DataFrame
+    facts: Mapping[Table, pl.DataFrame]
     rejected: pl.DataFrame
+    vins: Mapping[str, str] = field(repr=False)
 
 
 def decode_lines(bronze: pl.DataFrame, pseudonym: Callable[[str], str]) -> Decoded:
@@ -79,11 +99,11 @@ def decode_slices(
     for key, number, day, received, channel, payload, fault in bronze.select(columns).iter_rows():
         line = (key, number, day, received)
         if fault is not None:
-            outcome: Telemetry | Event | Rejection = Rejection(fault, "the line as a whole")
-        elif channel not in _SUPPORTED_CHANNELS:
+            outcome: _Outcome = Rejection(fault, "the line as a whole")
+        elif channel not in _DECODERS:
             outcome = Rejection("channel_unsupported", "kept in bronze.messages")
         else:
-            outcome = decode_message(payload)
+            outcome = _DECODERS[channel](payload)
         collected.add(line, channel, outcome, payload)
         if collected.reaches(max_samples, max_bytes):
             yield collected.result()
@@ -108,6 +128,7 @@ class _Collector:
         self._extra_values = 0
         self._events: list[tuple[Any, ...]] = []
         self._dtcs: list[tuple[Any, ...]] = []
+        self._facts = FactRows()
 
     @property
     def is_empty(self) -> bool:
@@ -115,7 +136,7 @@ class _Collector:
 
     def reaches(self, max_samples: int | None, max_bytes: int | None) -> bool:
         if max_samples is not None:
-            samples = len(self._samples["sample"])
+            samples = len(self._samples["sample"]) + len(self._facts)
             if max(samples, self._extra_values // VALUES_A_SAMPLE) >= max_samples:
                 return True
         return max_bytes is not None and self._size_bytes >= max_bytes
@@ -124,7 +145,7 @@ class _Collector:
         self,
         line: tuple[Any, ...],
         channel: str,
-        outcome: Telemetry | Event | Rejection,
+        outcome: _Outcome,
         payload: bytes | None,
     ) -> None:
         self._size_bytes += len(payload or b"")
@@ -145,6 +166,10 @@ class _Collector:
                 judged = (outcome.message_id, outcome.content_digest, 1, *_sent(outcome))
                 self._lines.append((*landed, *judged))
                 self._add_event(line, outcome)
+            case Correction() | Profile() | Weather():
+                samples = self._facts.add(line, outcome, self._vehicle)
+                judged = (outcome.message_id, outcome.content_digest, samples, None, None, None)
+                self._lines.append((*landed, *judged))
 
     def _reject(self, landed: tuple[Any, ...], why: Rejection, samples: int) -> None:
         self._rejected.append((*landed, _WHOLE_LINE, why.reason, why.detail, samples))
@@ -221,6 +246,8 @@ class _Collector:
             .pipe(_with_instant)
             .filter(pl.col("reason").is_null())
             .drop("reason", "content_digest"),
+            facts=self._facts.frames(),
+            vins={vehicle: vin for vin, vehicle in self._pseudonyms.items()},
             rejected=_frame(
                 self._rejected,
                 {

@@ -21,7 +21,7 @@ from smartdrive_dagster.domain.identity import digest
 from smartdrive_dagster.tables import Days, codes
 from smartdrive_dagster.tables.silver import DTC_STATUSES
 
-ALGO_VERSION: Final = "1"
+ALGO_VERSION: Final = "2"
 
 _NEVER_US: Final = 2**62
 _CODE: Final = ("vehicle_id", "dtc_code")
@@ -91,47 +91,20 @@ def first_changed_day(present: pl.LazyFrame, first: date) -> date:
     return first if opened is None else min(first, opened)
 
 
-def mil_from_distance(telemetry: pl.LazyFrame) -> pl.LazyFrame:
-    """What the distance driven with the lamp on tells of the lamp.
-
-    SAE J1979 lets PID 21 grow while the lamp is on, hold while it is off, and fall to 0 when it comes on anew. So
-    a growing distance proves the lamp on; one that holds while PID 31 (distance since clearing) grows by 2 km or
-    more, which is more than their rounding, proves it off. All else proves nothing.
+def mil_from_scans(scans: pl.LazyFrame) -> pl.LazyFrame:
+    """What scans tell of the engine lamp (SAE J1979, service 01, PID 01).
 
     Args:
-        telemetry: rows of silver.telemetry with ``vehicle_id``, ``event_at``, ``distance_w_mil_km`` and
-            ``distance_since_dtc_clear_km``, in any order.
+        scans: rows of silver.events with ``vehicle_id``, ``event_at``, ``type`` and ``detail``; other types than
+            ``dtc_scan``, and scans that do not tell it, do no harm.
 
     Returns:
-        ``vehicle_id``, ``event_at``, ``is_on``: one row per proof.
+        ``vehicle_id``, ``event_at``, ``is_on``: one row per scan that tells it.
     """
-    lamp, clear = pl.col("distance_w_mil_km"), pl.col("distance_since_dtc_clear_km")
-    at = pl.col("event_at")
-    is_new = (lamp != lamp.shift().over("vehicle_id")).fill_null(value=True)
-    steps = (
-        telemetry.filter(lamp.is_not_null())
-        .group_by("vehicle_id", "event_at")
-        .agg(lamp.max(), clear.max())
-        .sort("vehicle_id", "event_at")
-        .with_columns(step=is_new.cum_sum())
-        .group_by("step")
-        .agg(
-            pl.col("vehicle_id").first(),
-            lamp.first(),
-            first_at=at.min(),
-            last_at=at.max(),
-            driven_km=clear.max() - clear.min(),
-        )
-        .sort("step")
+    told = pl.col("detail").str.json_path_match("$.mil")
+    return scans.filter(pl.col("type") == "dtc_scan", told.is_in(["true", "false"])).select(
+        "vehicle_id", "event_at", is_on=told == "true"
     )
-    grew = lamp > lamp.shift().over("vehicle_id")
-    proofs = (
-        steps.with_columns(grew=grew)
-        .filter("grew")
-        .select("vehicle_id", event_at="first_at", is_on=pl.lit(value=True)),
-        steps.filter(pl.col("driven_km") >= 2).select("vehicle_id", event_at="last_at", is_on=pl.lit(value=False)),  # noqa: PLR2004 - km, see above
-    )
-    return pl.concat(proofs)
 
 
 def _answers(readings: pl.LazyFrame, scans: pl.LazyFrame) -> pl.LazyFrame:

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Final, Literal, TypeVar
 from zoneinfo import available_timezones
 
 import msgspec
 
-from smartdrive_dagster.domain.identity import is_vin
+from smartdrive_dagster.domain.identity import holds_vin, is_vin
 from smartdrive_dagster.domain.messages import (
     MAX_PAYLOAD_BYTES,
     FieldTwiceError,
@@ -28,8 +27,10 @@ from smartdrive_dagster.domain.trip_corrections import MAX_CORRECTION_DAYS
 
 MAX_LABEL_CHARACTERS: Final = 64
 MAX_HOURS: Final = 24 * 16
+"""Of one word about the weather; and no forecast reaches further ahead."""
 
-_DAY_MS: Final = 86_400_000
+_HOUR_MS: Final = 3_600_000
+_DAY_MS: Final = 24 * _HOUR_MS
 _EARLIEST_MS: Final = 1_199_145_600_000  # 2008-01-01: event days begin there
 _LATEST_MS: Final = 4_102_444_800_000  # 2100-01-01: what is set then was set by a broken clock
 
@@ -159,6 +160,8 @@ def decode_correction(payload: bytes) -> Correction | Rejection:
     interval = _interval(message)
     if isinstance(interval, Rejection):
         return interval
+    if message.label is not None and holds_vin(message.label):
+        return _violated("a text without a VIN - at `$.label`")
     from_ms, to_ms = interval
     content = (message.vin, message.vehicle_id, message.kind, from_ms, to_ms, message.label, message.set_at)
     identity = content_digest(message.schema, content)
@@ -174,12 +177,6 @@ def decode_correction(payload: bytes) -> Correction | Rejection:
     )
 
 
-def touched_days(correction: Correction) -> list[date]:
-    """The UTC days of its interval: with the halo of trips, all on which it can change a trip."""
-    first, last = (datetime.fromtimestamp(ms / 1000, UTC).date() for ms in (correction.from_ms, correction.to_ms))
-    return [first + timedelta(n) for n in range((last - first).days + 1)]
-
-
 def decode_profile(payload: bytes) -> Profile | Rejection:
     """Decode a line of the channel `profiles`; any bytes at all give a value, nothing is raised."""
     message = _decoded(payload, _PROFILE, "profile.v1")
@@ -187,6 +184,8 @@ def decode_profile(payload: bytes) -> Profile | Rejection:
         return message
     if message.time_zone is not None and message.time_zone not in available_timezones():
         return _violated("an IANA time zone - at `$.time_zone`")
+    if message.name is not None and holds_vin(message.name):
+        return _violated("a text without a VIN - at `$.name`")
     if message.fuel_price_per_l is not None and message.currency is None:
         return _violated("a currency beside the price - at `$.currency`")
     said = {name: getattr(message, name) for name in _ProfileV1.__struct_fields__}
@@ -210,6 +209,10 @@ def decode_weather(payload: bytes) -> Weather | Rejection:
         return Rejection(
             "length_mismatch", f"{len(message.temperature_c)} temperatures for {len(message.t)} times"
         )
+    if max(message.t) > message.issued_at + MAX_HOURS * _HOUR_MS:
+        return _violated("hours at most 16 days after issued_at - at `$.t`")
+    if holds_vin(message.source):
+        return _violated("a text without a VIN - at `$.source`")
     said = tuple(getattr(message, name) for name in _WeatherV1.__struct_fields__)
     identity = content_digest(message.schema, said)
     return Weather(

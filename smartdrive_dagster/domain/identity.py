@@ -9,12 +9,19 @@ import re
 from typing import Final
 
 _VIN: Final = re.compile(r"[A-HJ-NPR-Z0-9]{17}")
+# As a word of its own and with a digit, in either case: so no long word of a language is taken for one.
+_VIN_WITHIN: Final = re.compile(r"(?<![A-Z0-9])(?=[A-Z]*[0-9])[A-HJ-NPR-Z0-9]{17}(?![A-Z0-9])")
 _BYTES: Final = 16
 
 
 def is_vin(text: str) -> bool:
     """Whether a text has the form of a vehicle identification number (ISO 3779: 17 characters, no I, O, Q)."""
     return _VIN.fullmatch(text) is not None
+
+
+def holds_vin(text: str) -> bool:
+    """Whether something in a text looks like a vehicle identification number."""
+    return _VIN_WITHIN.search(text.upper()) is not None
 
 
 def vehicle_id(vin: str, secret: bytes) -> str:

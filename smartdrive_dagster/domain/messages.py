@@ -150,6 +150,7 @@ class _DtcScan(msgspec.Struct):
     stored: _Codes | None
     pending: _Codes | None
     permanent: _Codes | None
+    mil: bool | None = None
 
 
 class _Health(msgspec.Struct):

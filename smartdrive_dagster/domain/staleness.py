@@ -31,6 +31,16 @@ def touched_pairs(ledger: pl.LazyFrame, channels: Collection[str]) -> pl.LazyFra
     )
 
 
+def arrivals(ledger: pl.LazyFrame) -> pl.LazyFrame:
+    """From ledger rows to the days on which lines arrived: event_date, vehicle_id (null, all of them) and batch.
+
+    Args:
+        ledger: rows of silver.messages.
+    """
+    days = ledger.group_by(event_date="landing_date").agg(pl.col("batch").max())
+    return days.with_columns(vehicle_id=pl.lit(None, dtype=pl.String())).select(list(TOUCHED_SCHEMA))
+
+
 def with_every_day(touched: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
     """Replace pairs without a day by all days of the vehicle.
 

@@ -7,7 +7,9 @@ put it there. Elsewhere ISO 3779 leaves it free, and no year is read into it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 from typing import Final
 
 import polars as pl
@@ -148,3 +150,39 @@ def current_profiles(profiles: pl.LazyFrame) -> pl.LazyFrame:
         .group_by("vehicle_id", maintain_order=True)
         .agg(pl.col(name).drop_nulls().last() for name in facts.PROFILE_COLUMNS)
     )
+
+
+def described(
+    held: pl.DataFrame, seen: Mapping[str, date | None], vins: Mapping[str, str], profiles: pl.LazyFrame
+) -> pl.DataFrame:
+    """Bring the rows of vehicles up to date with what was heard of some of them.
+
+    The rows depend neither on the order in which things were heard nor on how often: a vehicle's year is read by
+    the earliest of its days, and its profile from all words on it.
+
+    Args:
+        held: all rows of silver.VEHICLES.
+        seen: vehicles that were heard of, with the day of their earliest sample; None for a profile alone.
+        vins: the VINs of these by vehicle_id; one that was named by its pseudonym has none.
+        profiles: rows of silver.profiles, all of the vehicles that were heard of.
+
+    Returns:
+        All rows of silver.VEHICLES, by vehicle.
+    """
+    before = {row["vehicle_id"]: row for row in held.iter_rows(named=True)}
+    rows = []
+    for vehicle, day in seen.items():
+        row = before.get(vehicle, {})
+        days = [one for one in (day, row.get("first_event_date")) if one is not None]
+        first = min(days, default=None)
+        told = (row.get("make"), row.get("region"), row.get("model_year"))
+        if vin := vins.get(vehicle):
+            read = describe_vin(vin, seen_year=first.year if first else 0)
+            told = (read.make, read.region, read.model_year if first else None)
+        rows.append((vehicle, *told, first))
+    own = [name for name in facts.VEHICLES.by_name if name not in facts.PROFILE_COLUMNS]
+    news = pl.DataFrame(rows, schema={name: held.schema[name] for name in own}, orient="row")
+    words = current_profiles(profiles).collect()
+    renewed = news.join(words, on="vehicle_id", how="left").select(held.columns)
+    others = held.join(renewed, on="vehicle_id", how="anti")
+    return pl.concat([others, renewed]).sort("vehicle_id")

@@ -1,17 +1,20 @@
 """Winter risk: a night of frost is forecast, and the battery is weak or low. Known a day ahead.
 
 For each forecast day only what was known before it began is used: a forecast issued in the 48 h before, and the
-battery as it was until the evening before. So a row does not change when the day has come.
+battery as it was until the evening before. So a row does not change when the day has come. There are rows of those
+days of which somebody said the weather, and of no others: so they depend neither on when they were computed nor on
+how far.
 """
 
 from __future__ import annotations
 
+from datetime import date, timedelta
 from typing import Final
 
 import polars as pl
 
 from smartdrive_dagster.domain import battery_lines as lines
-from smartdrive_dagster.domain.battery_health import tenths
+from smartdrive_dagster.domain.battery_health import is_there, tenths
 from smartdrive_dagster.tables import Days, battery
 
 ALGO_VERSION: Final = "1"
@@ -30,7 +33,7 @@ _AT_RISK: Final = pl.col("is_at_risk")
 
 
 def assess_winter_risk(
-    battery_health: pl.LazyFrame, parked_days: pl.LazyFrame, weather: pl.LazyFrame | None, *, days: Days
+    battery_health: pl.LazyFrame, parked_days: pl.LazyFrame, weather: pl.LazyFrame, *, days: Days
 ) -> pl.LazyFrame:
     """Judge some forecast days of some vehicles.
 
@@ -38,27 +41,48 @@ def assess_winter_risk(
         battery_health: rows of gold.BATTERY_HEALTH of these vehicles from `HEALTH_DAYS` before `days` on, or more.
         parked_days: rows of gold.PARKED_DAYS of these vehicles from `SEEN_DAYS` before `days` on, or more: a car
             that stands for a week loses charge which no start shows.
-        weather: forecasts by place: ``latitude_deg``, ``longitude_deg`` (rounded to 0.1°), ``forecast_at``,
-            ``valid_at`` (hours), ``temperature_c``; from 48 h before `days` on. None where there are none at all.
-        days: forecast days that are wanted; tomorrow is the last sensible one.
+        weather: rows of silver.weather of these vehicles, of the hours of `days` or more.
+        days: forecast days that are wanted.
 
     Returns:
-        Rows of gold.WINTER_RISK with ``event_date`` in `days`, by vehicle and day: one for each vehicle that was
-        heard of in the `SEEN_DAYS` before.
+        Rows of gold.WINTER_RISK with ``event_date`` in `days`, by vehicle and day: one for each vehicle and day of
+        which silver.weather has an hour, if the vehicle was heard of in the `SEEN_DAYS` before.
     """
-    wanted = _wanted(battery_health, parked_days, days)
-    states = wanted
+    hours = weather.with_columns(event_date=pl.col("valid_at").dt.date()).filter(
+        pl.col("event_date").is_between(days.first, days.last)
+    )
+    states = _wanted(battery_health, parked_days, hours)
     for known in (_health(battery_health), _place(battery_health)):
         states = _as_of(states, known, within_days=HEALTH_DAYS)
     states = _as_of(states, _charge(battery_health, parked_days), within_days=CHARGE_DAYS)
-    return _rows(_with_forecast(states, weather))
+    return _rows(_with_forecast(states, hours))
 
 
-def _wanted(battery_health: pl.LazyFrame, parked_days: pl.LazyFrame, days: Days) -> pl.LazyFrame:
-    """Vehicles and forecast days: those that follow a day with news of the vehicle within `SEEN_DAYS`."""
+def last_places(battery_health: pl.LazyFrame, parked_days: pl.LazyFrame, *, today: date) -> pl.LazyFrame:
+    """Where vehicles that were heard of lately stand, as `assess_winter_risk` will take it for tomorrow.
+
+    Args:
+        battery_health: rows of gold.BATTERY_HEALTH.
+        parked_days: rows of gold.PARKED_DAYS.
+        today: the day.
+
+    Returns:
+        vehicle_id, latitude_deg and longitude_deg, to 0.1°; null where no place is known.
+    """
+    tomorrow = pl.LazyFrame({"event_date": [today + timedelta(1)]}, schema={"event_date": pl.Date()})
+    heard = pl.concat([frame.select("vehicle_id") for frame in (battery_health, parked_days)]).unique()
+    states = _wanted(battery_health, parked_days, heard.join(tomorrow, how="cross"))
+    # In whole tenths there is one float for a place, whatever it was computed from.
+    degrees = {
+        f"{name}_deg": pl.col(short) / pl.lit(10.0) for name, short in (("latitude", "lat"), ("longitude", "lon"))
+    }
+    return _as_of(states, _place(battery_health), within_days=HEALTH_DAYS).select("vehicle_id", **degrees)
+
+
+def _wanted(battery_health: pl.LazyFrame, parked_days: pl.LazyFrame, hours: pl.LazyFrame) -> pl.LazyFrame:
+    """Vehicles and days with weather: those that follow a day with news of the vehicle within `SEEN_DAYS`."""
     heard = pl.concat([frame.select(*_DAYS) for frame in (battery_health, parked_days)]).unique()
-    calendar = pl.LazyFrame({"event_date": list(days)}, schema={"event_date": pl.Date()})
-    grid = heard.select("vehicle_id").unique().join(calendar, how="cross")
+    grid = hours.select(*_DAYS).unique()
     known = heard.with_columns(heard_date="event_date")
     return _as_of(grid, known, within_days=SEEN_DAYS).filter(pl.col("heard_date").is_not_null()).drop("heard_date")
 
@@ -103,36 +127,30 @@ def _charge(battery_health: pl.LazyFrame, parked_days: pl.LazyFrame) -> pl.LazyF
     )
 
 
-def _with_forecast(states: pl.LazyFrame, weather: pl.LazyFrame | None) -> pl.LazyFrame:
-    """Add the day's lowest temperature by the last forecast that was issued before it began."""
-    if weather is None:
-        return states.with_columns(
-            forecast_min_c=pl.lit(None, dtype=pl.Float64),
-            forecast_at=pl.lit(None, dtype=pl.Datetime("us", "UTC")),
-            forecast_hours=pl.lit(None, dtype=pl.Int64),
-        )
+def _with_forecast(states: pl.LazyFrame, hours: pl.LazyFrame) -> pl.LazyFrame:
+    """Add the day's lowest temperature by the last forecast for the vehicle's place issued before it began."""
     begins = pl.col("event_date").cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
     age = begins - pl.col("forecast_at")
-    place = ("lat", "lon", "event_date")
-    issued = (
-        weather.filter(pl.col("temperature_c").is_finite())
-        .select(
-            "forecast_at",
-            "valid_at",
-            "temperature_c",
-            lat=tenths("latitude_deg"),
-            lon=tenths("longitude_deg"),
-            event_date=pl.col("valid_at").dt.date(),
-        )
-        .filter((age >= pl.duration(seconds=0)) & (age <= pl.duration(hours=FORECAST_HOURS)))
-    )
     is_last = pl.col("forecast_at") == pl.col("forecast_at").max()
-    daily = issued.group_by(*place).agg(
-        pl.col("forecast_at").max(),
-        forecast_min_c=pl.col("temperature_c").filter(is_last).min(),
-        forecast_hours=pl.col("valid_at").filter(is_last).n_unique().cast(pl.Int64),
+    daily = (
+        hours.filter(pl.col("temperature_c").is_finite())
+        .filter((age >= pl.duration(seconds=0)) & (age <= pl.duration(hours=FORECAST_HOURS)))
+        .select(
+            *_DAYS,
+            *("forecast_at", "valid_at", "temperature_c"),
+            weather_lat=tenths("latitude_deg"),
+            weather_lon=tenths("longitude_deg"),
+        )
+        .join(states.select(*_DAYS, "lat", "lon"), on=_DAYS)
+        .filter(is_there("lat", "lon"))
+        .group_by(*_DAYS)
+        .agg(
+            pl.col("forecast_at").max(),
+            forecast_min_c=pl.col("temperature_c").filter(is_last).min(),
+            forecast_hours=pl.col("valid_at").filter(is_last).n_unique().cast(pl.Int64),
+        )
     )
-    return states.join(daily, on=place, how="left")
+    return states.join(daily, on=_DAYS, how="left")
 
 
 def _rows(states: pl.LazyFrame) -> pl.LazyFrame:
@@ -159,9 +177,7 @@ def _rows(states: pl.LazyFrame) -> pl.LazyFrame:
         .when(has_all)
         .then(pl.lit("high"))
         .otherwise(pl.lit("medium")),
-        "inconclusive_reason": pl.when(pl.col("lat").is_null())
-        .then(pl.lit("no_position"))
-        .when(~has_forecast)
+        "inconclusive_reason": pl.when(~has_forecast)
         .then(pl.lit("no_forecast"))
         .when(is_frost & has_none)
         .then(pl.lit("no_battery_state"))

@@ -123,6 +123,7 @@ def _scan(car: Car, day: int) -> dict[str, object]:
         ]
         for status in ("stored", "pending", "permanent")
     }
+    codes["mil"] = bool(codes["stored"])
     return codes if car.answers_permanent else {**codes, "permanent": None}
 
 

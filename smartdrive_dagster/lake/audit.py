@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import polars as pl
 
 from smartdrive_dagster.lake.lakehouse import Lakehouse
-from smartdrive_dagster.tables import Table, bronze, silver
+from smartdrive_dagster.tables import Table, bronze, facts, silver
 
 CONTENT_DIGEST = silver.CONTENT_DIGEST.name
+_OF_SAMPLES = (silver.TELEMETRY, silver.EVENTS, *facts.CHANNEL_OF)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,13 +23,13 @@ class Balances:
         lines: their lines.
         unjudged: lines that the ledger does not hold yet.
         verdicts: lines by verdict.
-        samples: decoded samples.
+        samples: decoded samples; an event, a correction or a profile is one, of weather each hour.
         samples_accepted: samples in Silver.
         samples_duplicate: samples that another line had brought.
         samples_quarantined: samples rejected.
         objects_out_of_balance: objects with more lines in the ledger than in Bronze; fewer are work left to do.
         lines_out_of_balance: lines whose samples do not add up.
-        samples_in_silver: rows of silver.telemetry and silver.events.
+        samples_in_silver: rows of silver.telemetry, silver.events and the tables of facts.
     """
 
     objects: int
@@ -75,7 +76,7 @@ def balances(lakehouse: Lakehouse) -> Balances:
         samples_quarantined=int(totals.item(0, "samples_quarantined")),
         objects_out_of_balance=held.filter(pl.col("judged") > pl.col("lines")).height,
         lines_out_of_balance=int(totals.item(0, "odd")),
-        samples_in_silver=lakehouse.open(silver.TELEMETRY).count() + lakehouse.open(silver.EVENTS).count(),
+        samples_in_silver=sum(lakehouse.open(table).count() for table in _OF_SAMPLES),
     )
 
 

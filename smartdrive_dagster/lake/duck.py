@@ -242,12 +242,12 @@ def _credentials(url: str) -> Credentials | None:
 
     aws = boto3.Session()
     found = aws.get_credentials()
-    if found is None:
+    frozen = found.get_frozen_credentials() if found else None
+    if frozen is None or not frozen.access_key or not frozen.secret_key:
         raise CredentialsMissingError(
             f"no AWS credentials for {url}: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, "
             "or run under a role"
         )
-    frozen = found.get_frozen_credentials()
     region = os.environ.get("AWS_REGION") or aws.region_name or "us-east-1"
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     return Credentials(frozen.access_key, frozen.secret_key, frozen.token, region, endpoint)

@@ -26,6 +26,13 @@ _ALIKE_LETTERS: Final = 3
 _ALIKE: Final = 1000
 _INSTANT: Final = timedelta(microseconds=1)
 _LINES_AT_ONCE: Final = 256  # of at most 128 KB each
+# Begin and end of what a row of a Silver table is about.
+_INSTANTS: Final = {
+    **dict.fromkeys(("silver.telemetry", "silver.events", "silver.dtc_readings"), ("event_at", "event_at")),
+    "silver.corrections": ("from_at", "to_at"),
+    "silver.profiles": ("set_at", "set_at"),
+    "silver.weather": ("valid_at", "valid_at"),
+}
 _DIGESTS: Final = {
     "object_key": pl.String(),
     "line_no": pl.Int64(),
@@ -115,21 +122,28 @@ def row_span(table: Table, row: dict[str, Any], time_zone: str) -> Span | None:
     return Span(vehicle, first, end - _INSTANT)
 
 
+def is_source(table: Table) -> bool:
+    """Whether rows of other tables stand for rows of this one: a Silver table of vehicles' instants or facts."""
+    return str(table) in _INSTANTS
+
+
 def silver_rows(snapshot: Snapshot, span: Span) -> pl.DataFrame:
-    """A Silver table's rows in a span, counted per Bronze line.
+    """A Silver table's rows in a span, counted per Bronze line; of profiles all of the vehicle.
 
     Returns:
         object_key, line_no, landing_date, rows, first_at, last_at.
     """
-    rows = snapshot.rows().filter(
-        pl.col("event_date").is_between(span.first.date(), span.last.date()),
-        pl.col("event_at").is_between(span.first, span.last),
-    )
+    first, last = _INSTANTS[str(snapshot.table)]
+    rows = snapshot.rows()
+    if "event_date" in snapshot.table.by_name:
+        rows = rows.filter(pl.col("event_date").is_between(span.first.date(), span.last.date()))
+    if first != "set_at":  # a word on the vehicle itself is of no time
+        rows = rows.filter(pl.col(first) <= span.last, pl.col(last) >= span.first)
     if span.vehicle_id is not None:
         rows = rows.filter(pl.col("vehicle_id") == span.vehicle_id)
     return (
         rows.group_by(*_LINE, "landing_date")
-        .agg(rows=pl.len(), first_at=pl.col("event_at").min(), last_at=pl.col("event_at").max())
+        .agg(rows=pl.len(), first_at=pl.col(first).min(), last_at=pl.col(last).max())
         .sort("first_at", *_LINE)
         .collect(engine="streaming")
     )

@@ -12,7 +12,16 @@ import duckdb
 
 from smartdrive_dagster import tables
 from smartdrive_dagster.lake.duck import DUCKDB_TYPES, columns_sql
-from smartdrive_dagster.lake.model_files import MARTS, STAGING, ColumnFile, DataTest, ModelError, ModelFile
+from smartdrive_dagster.lake.model_files import (
+    MARTS,
+    STAGING,
+    ColumnFile,
+    DataTest,
+    ModelError,
+    ModelFile,
+    Row,
+    UnitTest,
+)
 from smartdrive_dagster.lake.model_sql import ParsedModel, bind
 from smartdrive_dagster.lake.nearest import did_you_mean
 from smartdrive_dagster.tables import Column, Table
@@ -43,6 +52,9 @@ class Model:
         table: the Delta table that it fills.
         data_tests: what its .yml twin promises of its columns.
         meta: free facts of the .yml twin, for example the owner.
+        yml_path: the .yml file.
+        unit_tests: rows that it must make of given rows.
+        inputs: the columns and types of every relation that it reads, itself or through staging views.
     """
 
     name: str
@@ -54,6 +66,9 @@ class Model:
     table: Table
     data_tests: tuple[DataTest, ...]
     meta: Mapping[str, str]
+    yml_path: Path
+    unit_tests: tuple[UnitTest, ...]
+    inputs: Mapping[str, Mapping[str, str]]
 
 
 class Resolver:
@@ -68,7 +83,7 @@ class Resolver:
     def __init__(self, connection: duckdb.DuckDBPyConnection, parsed: Mapping[str, ParsedModel]) -> None:
         self._connection = connection
         self._known = {*map(str, tables.ALL), *parsed}
-        self._columns = {str(table): frozenset(table.by_name) for table in tables.ALL}
+        self._columns: dict[str, Mapping[str, str]] = {str(table): _types(table) for table in tables.ALL}
         self._reads: dict[str, tuple[str, ...]] = {}
         self._views: dict[str, tuple[View, ...]] = {}
         self.tables = {str(table): table for table in tables.ALL}
@@ -88,7 +103,7 @@ class Resolver:
         known_columns = {column for name in names for column in self._columns[name]}
         types = bind(self._connection, file, known_columns)
         _check_columns(file, types)
-        self._columns[file.qualified_name] = frozenset(types)
+        self._columns[file.qualified_name] = types
         reads = [read for name in names for read in self._reads.get(name, (name,))]
         views = tuple(dict.fromkeys(view for name in names for view in self._views.get(name, ())))
         if file.folder == STAGING:
@@ -96,10 +111,18 @@ class Resolver:
             self._reads[file.qualified_name] = tuple(reads)
             self._views[file.qualified_name] = (*views, View(file.name, file.sql))
         else:
-            self._add_mart(file, types, tuple(dict.fromkeys(reads)), views)
+            names += [*reads, *(f"{STAGING}.{view.name}" for view in views)]
+            inputs = {name: self._columns[name] for name in names}
+            _check_unit_tests(file, types, inputs)
+            self._add_mart(file, types, tuple(dict.fromkeys(reads)), views, inputs)
 
     def _add_mart(
-        self, file: ModelFile, types: Mapping[str, str], reads: tuple[str, ...], views: tuple[View, ...]
+        self,
+        file: ModelFile,
+        types: Mapping[str, str],
+        reads: tuple[str, ...],
+        views: tuple[View, ...],
+        inputs: Mapping[str, Mapping[str, str]],
     ) -> None:
         table = _table(file, types)
         self._connection.execute(f"CREATE TABLE {table} ({columns_sql(table)})")
@@ -116,6 +139,9 @@ class Resolver:
                 table=table,
                 data_tests=tuple(test for column in file.columns for test in column.data_tests),
                 meta=file.meta,
+                yml_path=file.yml_path,
+                unit_tests=file.unit_tests,
+                inputs=inputs,
             )
         )
 
@@ -144,6 +170,36 @@ def _check_columns(file: ModelFile, types: Mapping[str, str]) -> None:
     for name in types:
         if name not in described:
             raise ModelError(file.yml_path, 1, f"column {name} of the SELECT is not described")
+
+
+def _check_unit_tests(file: ModelFile, types: Mapping[str, str], inputs: Mapping[str, Mapping[str, str]]) -> None:
+    """Each relation that is given is read, and each column is there."""
+    for test in file.unit_tests:
+        for given in test.given:
+            if given.name not in inputs:
+                hint = did_you_mean(given.name, inputs)
+                raise ModelError(
+                    file.yml_path, given.line, f"{test.name}: {file.name} reads no {given.name}{hint}"
+                )
+            _check_row_columns(file, test, given.name, given.rows, inputs[given.name])
+        _check_row_columns(file, test, file.name, test.expect, types)
+
+
+def _check_row_columns(
+    file: ModelFile, test: UnitTest, relation: str, rows: tuple[Row, ...], types: Mapping[str, str]
+) -> None:
+    for row in rows:
+        for name in row.values:
+            if name not in types:
+                raise ModelError(
+                    file.yml_path,
+                    row.line,
+                    f"{test.name}: {relation} has no column {name}{did_you_mean(name, types)}",
+                )
+
+
+def _types(table: Table) -> Mapping[str, str]:
+    return {column.name: DUCKDB_TYPES[column.dtype] for column in table.columns}
 
 
 def _table(file: ModelFile, types: Mapping[str, str]) -> Table:

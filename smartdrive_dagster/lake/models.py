@@ -7,6 +7,7 @@ Loading imports neither polars nor deltalake, because every code location loads 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ from smartdrive_dagster.lake.model_sql import WINDOW, parse
 from smartdrive_dagster.tables import Days, Table
 
 if TYPE_CHECKING:
+    import duckdb
     import polars as pl
 
     from smartdrive_dagster.lake.lakehouse import Lakehouse
@@ -31,6 +33,7 @@ __all__ = [
     "failing_rows",
     "load_models",
     "readable_tables",
+    "rows_of",
     "run_model",
 ]
 
@@ -83,17 +86,31 @@ def run_model(model: Model, lakehouse: Lakehouse, days: Days, *, time_zone: str)
         BatchRejectedError: the rows break the table's spec.
         ValueError: a row lies outside the window.
     """
+    with borrowed(lakehouse, time_zone=time_zone, tables=model.reads) as connection:
+        return rows_of(model, connection, days)
+
+
+def rows_of(
+    model: Model, connection: duckdb.DuckDBPyConnection, days: Days, *, given: Collection[str] = ()
+) -> pl.DataFrame:
+    """What `run_model` returns, of a connection that holds the tables that the model reads.
+
+    Args:
+        model: the mart.
+        connection: without the staging views, but for those that are given.
+        days: local dates, both ends included.
+        given: staging views that are there already.
+    """
     import polars as pl
 
     from smartdrive_dagster.lake.frames import conform
 
-    window = dict(zip(WINDOW, (days.first, days.last), strict=True))
-    with borrowed(lakehouse, time_zone=time_zone, tables=model.reads) as connection:
-        connection.execute("CREATE SCHEMA staging")
-        for view in model.views:
+    connection.execute("CREATE SCHEMA IF NOT EXISTS staging")
+    for view in model.views:
+        if view.name not in given:
             connection.execute(f"CREATE VIEW staging.{view.name} AS {view.sql}")
-        frame = pl.DataFrame(connection.sql(model.sql, params=window))
-    rows = conform(model.table, frame)
+    window = dict(zip(WINDOW, (days.first, days.last), strict=True))
+    rows = conform(model.table, pl.DataFrame(connection.sql(model.sql, params=window)))
     day = pl.col(model.table.partition_by or "")
     if stray := rows.filter(day.is_between(days.first, days.last).not_().fill_null(True)).height:
         raise ValueError(f"{model.path}: {stray} rows lie outside the window {days}")

@@ -4,7 +4,7 @@ Schemas, comments, batch checks, the catalogue in the docs and Dagster's column 
 This package imports neither polars nor deltalake nor dagster, so that a code location loads quickly.
 """
 
-from smartdrive_dagster.tables import alerts, battery, bronze, codes, driving, gold, silver
+from smartdrive_dagster.tables import alerts, battery, bronze, codes, driving, facts, gold, silver
 from smartdrive_dagster.tables.days import Days, ranges
 from smartdrive_dagster.tables.table import Column, Table
 
@@ -14,6 +14,10 @@ ALL: tuple[Table, ...] = (
     silver.TELEMETRY,
     silver.EVENTS,
     silver.DTC_READINGS,
+    facts.CORRECTIONS,
+    facts.PROFILES,
+    facts.WEATHER,
+    facts.VEHICLES,
     silver.QUARANTINE,
     silver.MESSAGES,
     gold.TRIPS,
@@ -23,6 +27,7 @@ ALL: tuple[Table, ...] = (
     battery.CRANKS,
     battery.PARKED_DAYS,
     battery.BATTERY_HEALTH,
+    battery.WINTER_RISK,
     battery.DRAIN_EPISODES,
     codes.DTC_EPISODES,
     alerts.ALERTS,
@@ -38,6 +43,7 @@ __all__ = [
     "bronze",
     "codes",
     "driving",
+    "facts",
     "gold",
     "ranges",
     "silver",

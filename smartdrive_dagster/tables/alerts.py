@@ -4,7 +4,7 @@ from smartdrive_dagster.tables.gold import ALGO_VERSION
 from smartdrive_dagster.tables.silver import VEHICLE_ID
 from smartdrive_dagster.tables.table import Column, Table
 
-KINDS = ("battery", "drain", "trouble_code", "incident", "low_voltage")
+KINDS = ("battery", "drain", "trouble_code", "incident", "low_voltage", "winter_risk")
 SEVERITIES = ("info", "warning", "critical")
 
 ALERTS = Table(

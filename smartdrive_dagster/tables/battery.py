@@ -26,7 +26,7 @@ HEALTH_REASONS: Final = (
 )
 SOH_REASONS: Final = ("no_conclusive_crank", "baseline_incomplete", "baseline_too_low")
 PARKED_REASONS: Final = ("too_short", "too_few_readings")
-RISK_REASONS: Final = ("no_position", "no_forecast", "no_battery_state", "battery_state_incomplete")
+RISK_REASONS: Final = ("no_forecast", "no_battery_state", "battery_state_incomplete")
 
 _PLACE: Final = (
     Column(
@@ -342,7 +342,7 @@ DRAIN_EPISODES = Table(
 WINTER_RISK = Table(
     layer="gold",
     name="winter_risk",
-    description="One vehicle and forecast day: whether frost is forecast and the battery is weak.",
+    description="One vehicle and day of which a forecast came: whether there is frost and the battery is weak.",
     columns=(
         VEHICLE_ID,
         Column("event_date", "date", "UTC day that is forecast", required=True, statistics=True),

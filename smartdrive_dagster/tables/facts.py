@@ -1,4 +1,4 @@
-"""Facts that a person states: corrections of trips and profiles of vehicles; and the vehicles themselves."""
+"""Facts from outside: corrections of trips, profiles of vehicles, weather; and the vehicles themselves."""
 
 from smartdrive_dagster.tables.bronze import LANDING_DATE, LINE_NO, OBJECT_KEY
 from smartdrive_dagster.tables.silver import CONTENT_DIGEST, MESSAGE_ID, RECEIVED_AT, VEHICLE_ID
@@ -11,7 +11,10 @@ BATTERY_TYPES = ("flooded", "efb", "agm", "gel", "lifepo4")
 _PROVENANCE = (OBJECT_KEY, LINE_NO, LANDING_DATE, RECEIVED_AT)
 _PROVENANCE_NAMES = tuple(column.name for column in _PROVENANCE)
 
-_SET_AT = Column("set_at", "timestamp", "When its author said so; the latest word wins", required=True)
+# Copies of a fact have the same instant: by its statistics the files are found in which one could be.
+_SET_AT = Column(
+    "set_at", "timestamp", "When its author said so; the latest word wins", required=True, statistics=True
+)
 
 # What an owner says of a vehicle. A null says nothing, so the last word on each column stands.
 _PROFILE = (
@@ -56,6 +59,31 @@ PROFILES = Table(
     provenance=_PROVENANCE_NAMES,
 )
 
+WEATHER = Table(
+    layer="silver",
+    name="weather",
+    description="One hour of a word about the weather around a vehicle, of the past or forecast.",
+    columns=(
+        VEHICLE_ID,
+        Column("forecast_at", "timestamp", "When its source said so", required=True, statistics=True),
+        Column("valid_at", "timestamp", "Begin of the hour", required=True, statistics=True),
+        Column("temperature_c", "double", "Air temperature 2 m above ground; null where none is known", unit="°C"),
+        Column("latitude_deg", "double", "Latitude asked for, to 0.1°; null where it was not said", unit="°"),
+        Column("longitude_deg", "double", "Longitude asked for, to 0.1°; null where it was not said", unit="°"),
+        Column("source", "string", "Who says so", required=True),
+        MESSAGE_ID,
+        Column("sample", "integer", "Position of the hour in its fact, from 0", required=True),
+        CONTENT_DIGEST,
+        *_PROVENANCE,
+    ),
+    key=("message_id", "sample"),
+    partition_by="landing_date",
+    provenance=_PROVENANCE_NAMES,
+)
+
+CHANNEL_OF = {CORRECTIONS: "corrections", PROFILES: "profiles", WEATHER: "weather"}
+"""The landing channel of each table of facts."""
+
 VEHICLES = Table(
     layer="silver",
     name="vehicles",
@@ -69,6 +97,7 @@ VEHICLES = Table(
             "integer",
             "Model year by the VIN's tenth character; null where the manufacturer need not put it there",
         ),
+        Column("first_event_date", "date", "UTC day of its first sample; null where only its profile is known"),
         *_PROFILE,
     ),
     key=("vehicle_id",),

@@ -2,7 +2,7 @@
 
 from smartdrive_dagster.tables.table import Column, Table
 
-STATES = ("claimed", "sent", "failed", "suppressed", "superseded")
+STATES = ("claimed", "sent", "failed", "suppressed", "superseded", "opened", "resolved")
 
 NOTIFICATIONS = Table(
     layer="outbox",

@@ -160,7 +160,8 @@ MESSAGES = Table(
         Column(
             "samples",
             "long",
-            "Decoded samples; an event or a telemetry.v0 message counts as one",
+            "Decoded samples; an event, a correction, a profile or a telemetry.v0 message counts as one, of "
+            "weather each hour",
             required=True,
         ),
         Column("samples_accepted", "long", "Samples that this line brought into Silver", required=True),

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
-Layer = Literal["bronze", "silver", "gold", "marts", "outbox"]
+Layer = Literal["bronze", "silver", "gold", "marts", "outbox", "retractions"]
 
 # Delta's own type names (Delta protocol, "Schema Serialization Format"); the last is a Silver ledger's pairs.
 DataType = Literal[

@@ -16,7 +16,7 @@ from smartdrive_dagster.lake.audit import Balances, balances
 from smartdrive_dagster.lake.lakehouse import Lakehouse
 from smartdrive_dagster.landing.heartbeat import Heartbeat
 from smartdrive_dagster.landing.store import LandingStore, UnreadableError
-from smartdrive_dagster.tables import bronze, silver
+from smartdrive_dagster.tables import bronze, facts, silver
 from smartdrive_dagster.up.files import Files
 from smartdrive_dagster.watch.findings import HORIZON, Arrivals, Daemons, Facts, Gap, Lander, Limits, Waiting
 
@@ -180,7 +180,7 @@ def _stale(lakehouse: Lakehouse, moment: datetime) -> dict[str, list[date]]:
 
 def _settled_balances(lakehouse: Lakehouse) -> tuple[Balances, bool]:
     """Both balances, and whether nobody wrote meanwhile: a writer between two tables looks like an open one."""
-    tables = (bronze.OBJECTS, silver.TELEMETRY, silver.EVENTS, silver.MESSAGES)
+    tables = (bronze.OBJECTS, silver.TELEMETRY, silver.EVENTS, *facts.CHANNEL_OF, silver.MESSAGES)
     before = [lakehouse.open(table).version for table in tables]
     for attempt in range(_LOOKS):
         held = balances(lakehouse)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 from smartdrive_dagster.lake.audit import Balances
 from smartdrive_dagster.tables import ranges
@@ -19,7 +19,8 @@ SWEEP: Final = timedelta(hours=24)
 _LINES_PER_KIND: Final = 20
 _REASONS: Final = 3
 
-Kind = Literal["landing_lags", "quarantine", "sequence_gap", "stale", "daemon", "lander", "balance"]
+Kind = Literal["landing_lags", "quarantine", "sequence_gap", "stale", "daemon", "lander", "balance", "look"]
+KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,10 +156,22 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is wrong, in one line."""
+    """One thing that is wrong, in one line.
+
+    Attributes:
+        kind: what kind of thing.
+        text: the line; its numbers change from look to look.
+        subject: what it is about, where a kind may name several; the same at every look.
+    """
 
     kind: Kind
     text: str
+    subject: str = ""
+
+    @property
+    def name(self) -> str:
+        """What it is called as long as it lasts."""
+        return f"{self.kind}/{self.subject}" if self.subject else self.kind
 
 
 def findings(facts: Facts, limits: Limits) -> list[Finding]:
@@ -243,11 +256,12 @@ def _sequence_gaps(facts: Facts, limits: Limits) -> Iterator[Finding]:
             "sequence_gap",
             f"sequence gap: device {gap.device_id}, boot {gap.boot_id}: {_count(gap.missing, 'message')} missing "
             f"{where} {gap.after} and {gap.before} for more than {duration(limits.gap_grace)}; {_drops(gap)}",
+            f"{gap.device_id}/{gap.boot_id}",
         )
     if rest := ordered[_LINES_PER_KIND:]:
         missing = sum(gap.missing for gap in rest)
         yield Finding(
-            "sequence_gap", f"sequence gap: {_count(missing, 'message')} of {len(rest)} more boots missing"
+            "sequence_gap", f"sequence gap: {_count(missing, 'message')} of {len(rest)} more boots missing", "more"
         )
 
 
@@ -268,6 +282,7 @@ def _stale(facts: Facts, limits: Limits) -> Iterator[Finding]:
             "stale",
             f"stale: {table} does not show what came more than {duration(limits.staleness)} ago on "
             f"{_count(len(days), 'day')}: {named}",
+            table,
         )
 
 
@@ -284,11 +299,12 @@ def _daemons(facts: Facts, limits: Limits) -> Iterator[Finding]:
         if at is not None and facts.at - at > limits.silence
     }
     if never:
-        yield Finding("daemon", f"Dagster's daemon: no heartbeat ever of {', '.join(never)}")
+        yield Finding("daemon", f"Dagster's daemon: no heartbeat ever of {', '.join(never)}", "never")
     if silent:
         yield Finding(
             "daemon",
             f"Dagster's daemon: no heartbeat of {', '.join(sorted(silent))} for {duration(min(silent.values()))}",
+            "silent",
         )
 
 
@@ -319,6 +335,7 @@ def _balance(facts: Facts) -> Iterator[Finding]:
             f"a balance does not close: {_count(held.objects_out_of_balance, 'object')} with another number of "
             f"lines in the ledger than in Bronze, and {_count(held.lines_out_of_balance, 'line')} whose samples "
             "do not add up",
+            "lines",
         )
     excess = held.samples_in_silver - held.samples_accepted
     is_under_way = not facts.is_steady or (excess > 0 and held.unjudged > 0)  # Silver is written before the ledger
@@ -327,6 +344,7 @@ def _balance(facts: Facts) -> Iterator[Finding]:
             "balance",
             f"a balance does not close: the ledger accepted {held.samples_accepted} samples, Silver holds "
             f"{held.samples_in_silver}",
+            "samples",
         )
 
 

@@ -33,7 +33,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "definitions": {"defs", "settings", "tables"},
     "up": {"settings", "landing"},
     "road": {"landing", "up"},
-    "watch": READING | {"defs", "screens", "status", "up"},
+    "watch": READING | {"alerting", "defs", "screens", "status", "up"},
     **{
         name: READING | COMMANDS | {"alerting", "defs", "fleet", "road", "up", "watch"}
         for name in ("cli", "commands", "demo", "processing", "status", "screens")

@@ -13,9 +13,9 @@ from typer.testing import CliRunner
 
 from smartdrive_dagster.cli import app
 from smartdrive_dagster.domain.trips import ALGO_VERSION
-from smartdrive_dagster.tables import bronze, gold, silver
+from smartdrive_dagster.tables import bronze, facts, gold, silver
 from tests.made_lake import CAR, DAY, LATER, OTHER, House
-from tests.messages import OTHER_VIN, START, VIN, telemetry
+from tests.messages import OTHER_VIN, START, VIN, correction, land, telemetry
 
 pytestmark = pytest.mark.usefixtures("configured")
 
@@ -43,7 +43,10 @@ def test_a_trip_names_its_silver_rows_messages_objects_and_versions(house: House
     assert found["key"] == {"trip_id": trip["trip_id"]}
     assert found["facts"] == {"vehicle_id": CAR, "algo_version": ALGO_VERSION, "samples": 60}
     begin, end = START.isoformat(), (START + timedelta(seconds=59)).isoformat()
-    assert found["silver"] == [{"table": "silver.telemetry", "rows": 60, "first_at": begin, "last_at": end}]
+    assert found["silver"] == [
+        {"table": "silver.telemetry", "rows": 60, "first_at": begin, "last_at": end},
+        {"table": "silver.corrections", "rows": 0, "first_at": None, "last_at": None},
+    ]
     (message,) = found["messages"]
     sent = telemetry(0, at=START, samples=60, vin=VIN, device_id=f"edge-{VIN[-1]}")
     assert message["payload_sha256"] == hashlib.sha256(sent).hexdigest()
@@ -52,7 +55,7 @@ def test_a_trip_names_its_silver_rows_messages_objects_and_versions(house: House
     assert message["silver_rows"] == 60
     assert message["is_landed"]
     assert (Path(house.settings.landing_url) / message["object_key"]).is_file()
-    tables = (gold.TRIPS, silver.TELEMETRY, silver.MESSAGES, bronze.MESSAGES)
+    tables = (gold.TRIPS, silver.TELEMETRY, facts.CORRECTIONS, silver.MESSAGES, bronze.MESSAGES)
     assert found["versions"] == {str(table): house.lakehouse.open(table).version for table in tables}
     assert found["batch"] == house.lakehouse.fresh_until(gold.TRIPS, [DAY])[DAY]
 
@@ -68,6 +71,19 @@ def test_the_commit_that_wrote_the_row_is_named_and_not_a_later_one(house: House
     assert told("gold.trips", late["trip_id"])["version"] == house.lakehouse.open(gold.TRIPS).version
 
 
+def test_a_corrected_trip_names_the_correction_and_its_line_too(house: House) -> None:
+    word = correction("label", at=START, until=START, label="to work")
+    landed = land(house.store, word, at=START + timedelta(hours=5), channel="corrections")
+    house.ingest()
+    house.gold_trips(300.0)
+    trip = trip_of(house, CAR)
+    assert trip["label"] == "to work"
+    found = told("gold.trips", str(trip["trip_id"]))
+    assert [part["rows"] for part in found["silver"]] == [60, 1]
+    told_of = {message["object_key"]: message["payload_sha256"] for message in found["messages"]}
+    assert told_of[landed.key] == hashlib.sha256(word).hexdigest()
+
+
 def test_an_object_whose_retention_in_landing_has_ended_is_told_as_expired(house: House) -> None:
     trip = trip_of(house, OTHER)
     (message,) = told("gold.trips", str(trip["trip_id"]))["messages"]  # its copy brought no row
@@ -79,7 +95,7 @@ def test_an_object_whose_retention_in_landing_has_ended_is_told_as_expired(house
 
 def test_a_mart_s_row_is_traced_through_what_the_mart_reads(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     found = told("marts.vehicle_daily", CAR[:9], DAY.isoformat())
-    assert [part["rows"] for part in found["silver"]] == [120]
+    assert sum(part["rows"] for part in found["silver"]) == 120
     assert len(found["messages"]) == 2
     monkeypatch.setenv("SMARTDRIVE_TIME_ZONE", "Asia/Tokyo")
     assert told("marts.vehicle_daily", CAR[:9], DAY.isoformat())["first_at"] == "2025-11-30T15:00:00+00:00"

@@ -22,11 +22,11 @@ from smartdrive_dagster.defs.rebuild import Rebuild, RebuildError
 from smartdrive_dagster.lake.audit import balances, row_hash
 from smartdrive_dagster.lake.lakehouse import Lakehouse
 from smartdrive_dagster.processing import who_is_at_work
-from smartdrive_dagster.tables import bronze, gold, silver
+from smartdrive_dagster.tables import bronze, facts, gold, silver
 from tests.commands.conftest import configure
 from tests.comparison import contents
 from tests.made_lake import COMPARED, LATER, TODAY, House
-from tests.messages import OTHER_VIN, SECRET, START, VIN, land, telemetry
+from tests.messages import OTHER_VIN, SECRET, START, VIN, correction, land, profile, telemetry, weather
 
 EVERYTHING = (bronze.MESSAGES, bronze.OBJECTS, silver.TELEMETRY, silver.EVENTS, silver.DTC_READINGS, *COMPARED)
 
@@ -50,12 +50,21 @@ def expire(house: House, every: int) -> None:
             (Path(house.settings.landing_url) / entry.key).unlink()
 
 
-def test_a_rebuild_gives_equal_rows_though_half_of_landing_has_expired(house: House) -> None:
+def test_a_rebuild_gives_equal_rows_facts_included_though_half_of_landing_has_expired(house: House) -> None:
+    said = START + timedelta(hours=6)
+    land(house.store, correction(at=START, until=START + timedelta(hours=2)), at=said, channel="corrections")
+    land(house.store, profile(name="Blue", fuel_type="diesel"), at=said, channel="profiles")
+    land(house.store, weather(hours=48, vin=OTHER_VIN), at=said, channel="weather")
+    house.ingest()
+    house.compute()
+    trips = house.lakehouse.scan(gold.TRIPS).filter(pl.col("is_corrected")).collect()
+    assert trips.get_column("samples").to_list() == [120]
     before = contents(house.lakehouse, EVERYTHING)
     expire(house, 2)
     rebuild = work(house)
     assert set(finish(rebuild).values()) == {True}
     assert contents(rebuild.new, EVERYTHING) == before
+    assert [rebuild.new.open(table).count() for table in (*facts.CHANNEL_OF, facts.VEHICLES)] == [1, 1, 48, 2]
     assert balances(rebuild.new).close
 
 

@@ -20,7 +20,7 @@ from smartdrive_dagster.landing.store import LandingStore
 from smartdrive_dagster.settings import Settings
 from smartdrive_dagster.tables import alerts, codes, gold, silver
 from tests.comparison import contents
-from tests.messages import OTHER_VIN, SECRET, START, VIN, event, land
+from tests.messages import OTHER_VIN, SECRET, START, VIN, correction, event, land
 
 DAY = START.date()
 UNTIL = DAY + timedelta(60)
@@ -32,6 +32,7 @@ MODULES = {
     "cranks": "cranks",
     "parked_days": "parked_days",
     "battery_health": "battery_health",
+    "winter_risk": "winter_risk",
     "drain_episodes": "drain",
     "dtc_episodes": "dtc_episodes",
     "alerts": "alerts",
@@ -65,10 +66,18 @@ class House:
         self.store = LandingStore(str(root / "landing"))
         self.settings = Settings(lake_url=self.lakehouse.url, state_url=str(root / "state"))
 
-    def scan(self, seq: int, on: date, *codes_: str, vin: str = VIN, arrives: date | None = None) -> None:
+    def scan(
+        self,
+        seq: int,
+        on: date,
+        *codes_: str,
+        vin: str = VIN,
+        arrives: date | None = None,
+        mil: bool | None = None,
+    ) -> None:
         at = START + (on - DAY)
         stored = [{"code": code, "title": None} for code in codes_]
-        detail = {"stored": stored, "pending": [], "permanent": []}
+        detail = {"stored": stored, "pending": [], "permanent": [], "mil": mil}
         device = f"edge-{vin[-1]}"
         payload = event(seq, at=at, type_="dtc_scan", detail=detail, vin=vin, device_id=device)
         land(self.store, payload, at=START + ((arrives or on) - DAY) + timedelta(minutes=5), channel="events")
@@ -109,6 +118,18 @@ def test_a_row_on_an_earlier_day_changes_when_its_episode_ends(house: House) -> 
     assert stale_tables(house.lakehouse, until=UNTIL, floor=0) == {}
 
 
+def test_the_lamp_of_a_scan_shows_in_the_episode_and_the_summary(house: House) -> None:
+    house.scan(1, DAY, "P0171")
+    house.scan(2, DAY + timedelta(1), "P0171", mil=True)
+    house.scan(3, DAY + timedelta(2), mil=False)
+    house.scan(1, DAY, "P0301", vin=OTHER_VIN, mil=False)
+    house.up_to_date()
+    (summary,) = [table for table in computations() if str(table) == "marts.dtc_summary"]
+    for table in (codes.DTC_EPISODES, summary):
+        rows = house.lakehouse.scan(table).sort("dtc_family").select("dtc_family", "has_mil").collect()
+        assert rows.rows() == [("P01", True), ("P03", False)]
+
+
 def test_a_late_scan_changes_its_own_vehicle_alone_and_equals_a_rebuild(house: House, tmp_path: Path) -> None:
     for vin in (VIN, OTHER_VIN):
         house.scan(1, DAY, "P0171", vin=vin)
@@ -129,9 +150,42 @@ def test_a_history_is_not_computed_again_for_what_it_does_not_read(house: House)
     house.scan(1, DAY, "P0171")
     house.up_to_date()
     version = house.lakehouse.open(codes.DTC_EPISODES).version
-    land(house.store, event(7, type_="ignition_on"), at=START + timedelta(hours=3), channel="telemetry")
+    land(house.store, correction(), at=START + timedelta(hours=3), channel="corrections")
     house.up_to_date()
     assert house.lakehouse.open(codes.DTC_EPISODES).version == version
+
+
+def test_a_scan_counts_on_whichever_channel_it_landed(house: House) -> None:
+    house.scan(1, DAY, "P0171")
+    house.up_to_date()
+    scan = event(7, type_="dtc_scan", detail={"stored": [{"code": "P0420"}], "pending": [], "permanent": []})
+    land(house.store, scan, at=START + timedelta(hours=3), channel="telemetry")
+    house.up_to_date()
+    assert set(house.lakehouse.scan(codes.DTC_EPISODES).collect()["dtc_code"]) == {"P0171", "P0420"}
+
+
+def test_a_line_that_touches_nothing_makes_the_day_of_its_arrival_stale_where_arrivals_are_counted(
+    house: House, tmp_path: Path
+) -> None:
+    house.scan(1, DAY, "P0171")
+    house.up_to_date()
+    house.scan(1, DAY, "P0171", arrives=DAY + timedelta(3))  # a copy
+    land(house.store, b"{", at=START + timedelta(days=4), channel="events")
+    house.take_in()
+    stale = {"marts.data_quality": [DAY + timedelta(3), DAY + timedelta(4)]}
+    assert stale_tables(house.lakehouse, until=UNTIL, floor=0) == stale
+    house.compute()
+    assert stale_tables(house.lakehouse, until=UNTIL, floor=0) == {}
+    (quality,) = [table for table in computations() if str(table) == "marts.data_quality"]
+    rows = house.lakehouse.scan(quality).sort("utc_date").collect()
+    assert rows.select("utc_date", "lines", "accepted_lines", "duplicate_lines", "quarantined_lines").rows() == [
+        (DAY, 1, 1, 0, 0),
+        (DAY + timedelta(3), 1, 0, 1, 0),
+        (DAY + timedelta(4), 1, 0, 0, 1),
+    ]
+    clean = House(tmp_path, "clean")
+    clean.up_to_date()
+    assert contents(house.lakehouse, [quality]) == contents(clean.lakehouse, [quality])
 
 
 def test_what_a_backfill_brings_up_is_told_to_nobody(house: House) -> None:

@@ -135,7 +135,7 @@ def test_every_unreadable_line_and_object_is_quarantined_with_its_reason(ingesti
         "not_utf8": 1,
         "vin_invalid": 1,
         "clock_unsynced": 1,
-        "channel_unsupported": 1,
+        "schema_violated": 1,
         "envelope_malformed": 2,
         "object_corrupt": 1,
     }

@@ -5,10 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shutil
 import signal
 import subprocess
-import sys
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -19,8 +17,6 @@ from smartdrive_dagster.lake.lakehouse import Lakehouse
 from smartdrive_dagster.tables import gold
 
 ROOT = Path(__file__).parents[2]
-VENV = Path(sys.executable).parents[1]
-LINKED = ("Makefile", "contracts", "docs", "edge", "notebooks")
 RUN = [
     "README.md",
     "docs/tutorial.md",
@@ -78,23 +74,6 @@ def run(script: str, home: Path) -> str:
             os.killpg(process.pid, signal.SIGKILL)
     assert process.returncode == 0, f"{script}\n{said}\n{errors}"
     return said
-
-
-@pytest.fixture(scope="session")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What a clone looks like after `make demo`, with a smaller fleet."""
-    home = tmp_path_factory.mktemp("clone")
-    (home / ".venv").symlink_to(VENV)
-    shutil.copytree(ROOT / "dbt_like_models", home / "dbt_like_models")
-    for name in LINKED:
-        (home / name).symlink_to(ROOT / name)
-    assert "both balances close" in run(".venv/bin/smartdrive demo --cars 2 --days 2", home)
-    return home
-
-
-@pytest.fixture
-def clone(demo: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(demo, tmp_path / "clone", symlinks=True))
 
 
 @pytest.mark.parametrize("page", RUN)

@@ -24,6 +24,7 @@ INPUTS = {
     "codes": codes.DTC_EPISODES,
     "incidents": driving.INCIDENTS,
     "events": silver.EVENTS,
+    "risks": battery.WINTER_RISK,
 }
 
 
@@ -139,3 +140,38 @@ def test_the_order_of_rows_does_not_matter(rows_of: RowsOf) -> None:
     mixed = list(rows.to_dicts())
     random.Random(1).shuffle(mixed)
     assert found(health=pl.DataFrame(mixed, rows.schema)).equals(found(health=rows))
+
+
+def risks(rows_of: RowsOf, *days: tuple[int, bool | None], low_c: float = -7.25) -> pl.DataFrame:
+    return rows_of(
+        battery.WINTER_RISK,
+        *(
+            {
+                "vehicle_id": "v",
+                "event_date": DAY + timedelta(n),
+                "is_at_risk": is_at_risk,
+                "forecast_min_c": low_c,
+                "forecast_at": midnight(n) - timedelta(hours=9),
+                "soh_pct": 78.2,
+            }
+            for n, is_at_risk in days
+        ),
+    )
+
+
+def test_frost_and_a_weak_battery_are_told_a_day_ahead_and_once_for_a_cold_spell(rows_of: RowsOf) -> None:
+    rows = found(risks=risks(rows_of, (2, False), (3, True), (4, None), (5, True), (6, False), (20, True)))
+    assert rows.select("severity", "opened_at", "resolved_at", "source_id").rows() == [
+        ("warning", midnight(2), midnight(6), str(DAY + timedelta(3))),
+        ("warning", midnight(19), None, str(DAY + timedelta(20))),
+    ]
+    assert rows.item(0, "text").startswith("Frost of -7.2 °C is forecast for 2025-12-04 (UTC) and the battery is")
+    assert "State of health 78 %." in rows.item(0, "text")
+    assert "Charge " not in rows.item(0, "text").split("78 %.")[0]
+
+
+def test_a_later_forecast_of_the_same_day_is_the_same_alert_and_summer_parts_two_winters(rows_of: RowsOf) -> None:
+    first, later = (found(risks=risks(rows_of, (3, True), low_c=low)) for low in (-1.0, -9.0))
+    assert first.item(0, "alert_id") == later.item(0, "alert_id")
+    rows = found(risks=risks(rows_of, (3, True), (300, True)))
+    assert rows.get_column("resolved_at").to_list() == [midnight(4), None]

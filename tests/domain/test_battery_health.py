@@ -17,6 +17,7 @@ from tests.batteries import EVER, MORNING, Row, crank, cranks, rested_start, tel
 FAILING_25C, HEALTHY = 8.8, 10.6
 WEATHER = pl.Schema(
     {
+        "vehicle_id": pl.String(),
         "latitude_deg": pl.Float64(),
         "longitude_deg": pl.Float64(),
         "forecast_at": pl.Datetime("us", "UTC"),
@@ -235,7 +236,7 @@ def test_a_baseline_under_the_failing_line_gives_no_health():
         ({"ambient_air_temp_c": None, "intake_temp_c": 8.0, "off_s": 3600.0}, "weather", -3),
         ({"ambient_air_temp_c": 215.0}, "weather", -3),
         ({"ambient_air_temp_c": None, "place_latitude_deg": 47.4}, "none", None),
-        ({"ambient_air_temp_c": None, "place_latitude_deg": None}, "none", None),
+        ({"ambient_air_temp_c": None, "place_latitude_deg": None}, "weather", -3),
     ],
 )
 def test_temperature_is_ambient_else_soaked_intake_else_weather(
@@ -245,16 +246,18 @@ def test_temperature_is_ambient_else_soaked_intake_else_weather(
     weather = pl.LazyFrame(
         [
             {
+                "vehicle_id": vehicle,
                 "latitude_deg": 47.5,
                 "longitude_deg": 19.0,
                 "forecast_at": issued,
                 "valid_at": valid,
                 "temperature_c": t,
             }
-            for issued, valid, t in (
-                (datetime(2025, 3, 8, tzinfo=UTC), hour, 1.0),
-                (datetime(2025, 3, 9, tzinfo=UTC), hour, -3.0),
-                (datetime(2025, 3, 9, tzinfo=UTC), hour + timedelta(hours=1), 2.0),
+            for vehicle, issued, valid, t in (
+                ("a", datetime(2025, 3, 8, tzinfo=UTC), hour, 1.0),
+                ("a", datetime(2025, 3, 9, tzinfo=UTC), hour, -3.0),
+                ("a", datetime(2025, 3, 9, tzinfo=UTC), hour + timedelta(hours=1), 2.0),
+                ("another", datetime(2025, 3, 9, tzinfo=UTC), hour, -30.0),
             )
         ],
         schema=WEATHER,

@@ -7,10 +7,10 @@ import pytest
 
 from smartdrive_dagster.domain.decoding import Decoded, decode_lines, keyed_pseudonym
 from smartdrive_dagster.domain.identity import vehicle_id
-from smartdrive_dagster.lake.frames import polars_schema
-from smartdrive_dagster.tables import bronze, silver
+from smartdrive_dagster.lake.frames import conform, polars_schema
+from smartdrive_dagster.tables import bronze, facts, silver
 from smartdrive_dagster.tables.signals import SIGNALS
-from tests.messages import OTHER_VIN, SECRET, START, VIN, event, ms, telemetry
+from tests.messages import OTHER_VIN, SECRET, START, VIN, correction, event, ms, profile, telemetry, weather
 
 EXAMPLES = Path(__file__).parents[2] / "contracts/examples/invalid"
 RECEIVED = START + timedelta(minutes=1)
@@ -62,11 +62,17 @@ def test_the_frames_have_the_columns_and_types_of_their_tables():
         assert dict(frame.select(list(schema)).schema) == dict(schema), table
 
 
+def frames(result: Decoded) -> dict[str, pl.DataFrame]:
+    own = ("lines", "telemetry", "events", "dtc_readings", "rejected")
+    return {name: getattr(result, name) for name in own} | {str(t): frame for t, frame in result.facts.items()}
+
+
 def test_no_lines_give_empty_frames_of_the_same_types():
     empty, full = decoded(), decoded(telemetry(), event(2, type_="dtc_scan", detail=SCAN), b"")
-    for name in Decoded.__dataclass_fields__:
-        assert getattr(empty, name).is_empty()
-        assert getattr(empty, name).schema == getattr(full, name).schema
+    assert empty.vins == {}
+    for name, frame in frames(empty).items():
+        assert frame.is_empty()
+        assert frame.schema == frames(full)[name].schema
 
 
 def test_every_signal_with_a_column_arrives_in_it_and_nothing_else_does():
@@ -193,11 +199,38 @@ def test_a_fault_of_the_line_is_its_reason_and_nothing_is_decoded():
         assert result.lines.get_column("samples").to_list() == [0]
 
 
-@pytest.mark.parametrize("channel", ["weather", "corrections", "profiles"])
-def test_a_channel_without_a_table_is_set_aside(channel):
-    result = decoded(telemetry(), channel=channel)
+def test_a_channel_without_a_table_is_set_aside():
+    result = decoded(telemetry(), channel="tolls")
     assert result.rejected.get_column("reason").to_list() == ["channel_unsupported"]
     assert result.telemetry.is_empty()
+
+
+@pytest.mark.parametrize(
+    ("channel", "payload", "hours"),
+    [("corrections", correction(), 1), ("profiles", profile(), 1), ("weather", weather(hours=5), 5)],
+)
+def test_a_fact_of_each_channel_becomes_rows_of_its_table(channel: str, payload: bytes, hours: int):
+    result = decoded(payload, channel=channel)
+    (table,) = (table for table, name in facts.CHANNEL_OF.items() if name == channel)
+    rows = result.facts[table]
+    typed = rows.select(list(table.by_name))
+    assert conform(table, typed).height == result.lines.item(0, "samples") == hours
+    assert result.vins == {vehicle_id(VIN, SECRET): VIN}
+    assert rows.get_column("reason").is_null().all()
+
+
+@pytest.mark.parametrize(
+    ("channel", "payload"),
+    [
+        ("corrections", correction(set_at=ms(RECEIVED + SKEW) + 1)),
+        ("corrections", correction(to=ms(RECEIVED + SKEW) + 1)),
+        ("profiles", profile(set_at=ms(RECEIVED + SKEW) + 1)),
+        ("weather", weather(issued=RECEIVED + SKEW + MS, at=RECEIVED)),
+    ],
+)
+def test_a_word_from_the_future_would_win_for_ever_and_is_refused(channel: str, payload: bytes):
+    rows = next(frame for frame in decoded(payload, channel=channel).facts.values() if frame.height)
+    assert set(rows.get_column("reason")) == {"clock_ahead"}
 
 
 @pytest.mark.parametrize("channel", ["telemetry", "events"])
@@ -208,5 +241,5 @@ def test_a_message_is_decoded_by_its_schema_whatever_the_channel(channel):
 
 def test_no_frame_holds_the_vin():
     result = decoded(telemetry(), event(2, detail={"a": 1}), telemetry(3, phase=VIN), telemetry(4, vin=VIN + "x"))
-    for name in Decoded.__dataclass_fields__:
-        assert VIN not in getattr(result, name).write_json()
+    assert all(VIN not in frame.write_json() for frame in frames(result).values())
+    assert VIN not in repr(result)

@@ -17,7 +17,7 @@ from smartdrive_dagster.domain.dtc_episodes import (
     ALGO_VERSION,
     dtc_episodes,
     first_changed_day,
-    mil_from_distance,
+    mil_from_scans,
 )
 from smartdrive_dagster.domain.dtc_knowledge import CodeBook
 from smartdrive_dagster.knowledge.trouble_codes import load_book
@@ -313,36 +313,19 @@ def test_the_lamp_counts_from_the_opening_to_the_last_sight(
     assert one(episodes(*scans, mil=foreign))["has_mil"] is has_mil
 
 
-def distances(*rows: tuple[float, float | None, float | None]) -> pl.DataFrame:
-    schema = pl.Schema(
-        {
-            "vehicle_id": pl.String(),
-            "event_at": INSTANT,
-            "distance_w_mil_km": pl.Float64(),
-            "distance_since_dtc_clear_km": pl.Float64(),
-        }
-    )
-    return pl.DataFrame([("a", at(minute), *km) for minute, *km in rows], schema=schema, orient="row")
-
-
 @pytest.mark.parametrize(
-    ("rows", "proofs"),
+    ("detail", "told"),
     [
-        ([(0, 0, 10), (1, 0, 11)], []),  # one kilometre may be rounding
-        ([(0, 0, 10), (1, 0, 12)], [(1, False)]),
-        ([(0, 3, 10), (1, 4, 11)], [(1, True)]),
-        ([(0, 3, None), (1, None, 50), (2, 4, None)], [(2, True)]),
-        ([(0, 40, 10), (1, 0, 11)], []),  # cleared, or on anew: no saying
-        ([(0, 3, 10), (1, 4, 11), (2, 4, 13)], [(1, True), (2, False)]),
+        ('{"stored":[],"mil":true}', [True]),
+        ('{"stored":[],"mil":false}', [False]),
+        ('{"stored":[],"mil":null}', []),
+        ('{"stored":[]}', []),  # of a sender that does not ask
     ],
 )
-def test_distances_prove_the_lamp_on_or_off_or_nothing(
-    rows: list[tuple[float, float | None, float | None]], proofs: list[tuple[float, bool]]
-) -> None:
-    frame = distances(*rows)
-    for given_rows in (frame, frame.reverse()):
-        found = mil_from_distance(given_rows.lazy()).sort("event_at").collect()
-        assert_frame_equal(found, lamp(*proofs))
+def test_a_scan_tells_the_lamp_or_nothing(detail: str, told: list[bool]) -> None:
+    rows = [("a", at(1), kind, text) for kind, text in (("dtc_scan", detail), ("health", '{"mil":true}'))]
+    found = mil_from_scans(pl.DataFrame(rows, schema=EVENTS, orient="row").lazy()).collect()
+    assert_frame_equal(found, lamp(*((1, is_on) for is_on in told)))
 
 
 # --- properties --------------------------------------------------------------------------------------------------

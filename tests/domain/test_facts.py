@@ -1,6 +1,5 @@
 """Facts from outside: what the contract says is what is decoded, and any bytes give a value."""
 
-from datetime import date
 from pathlib import Path
 
 import msgspec
@@ -15,7 +14,6 @@ from smartdrive_dagster.domain.facts import (
     decode_correction,
     decode_profile,
     decode_weather,
-    touched_days,
 )
 from smartdrive_dagster.domain.messages import MAX_PAYLOAD_BYTES, Rejection
 from smartdrive_dagster.tables.facts import CORRECTION_KINDS, FUEL_TYPES
@@ -28,7 +26,6 @@ DECODERS = {
     "weather.v1": (decode_weather, Weather),
 }
 SET_AT = 1_764_590_000_000
-DAY_MS = 86_400_000
 
 
 def examples(kind: str) -> list[tuple[str, Path]]:
@@ -95,11 +92,6 @@ def test_the_decoders_take_every_word_that_the_tables_accept():
     forms = {"merge": {}, "split": {"from": None, "to": None, "at": SET_AT}, "label": {"label": "x"}}
     for kind in CORRECTION_KINDS:
         assert decode_correction(correction(kind=kind, **forms[kind])).kind == kind
-
-
-def test_a_correction_touches_the_days_of_its_interval():
-    night = decode_correction(correction(**{"from": SET_AT, "to": SET_AT + DAY_MS}))
-    assert touched_days(night) == [date(2025, 12, 1), date(2025, 12, 2)]
 
 
 def test_a_position_is_rounded_to_a_tenth_of_a_degree():

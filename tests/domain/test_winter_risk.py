@@ -14,6 +14,7 @@ DAY = date(2025, 1, 10)
 MIDNIGHT = datetime(2025, 1, 10, tzinfo=UTC)
 WEATHER = pl.Schema(
     {
+        "vehicle_id": pl.String(),
         "latitude_deg": pl.Float64(),
         "longitude_deg": pl.Float64(),
         "forecast_at": pl.Datetime("us", "UTC"),
@@ -42,12 +43,13 @@ def health(days_ago: int = 1, **columns: Any) -> Row:
     return row | columns
 
 
-def forecast(low_c: float, *, hours_ago: float = 6, day: date = DAY, hours: int = 24) -> list[Row]:
+def forecast(low_c: float, *, hours_ago: float = 6, day: date = DAY, hours: int = 24, **columns: Any) -> list[Row]:
     """A forecast whose coldest hour is the third of the day."""
     midnight = datetime(day.year, day.month, day.day, tzinfo=UTC)
     issued = midnight - timedelta(hours=hours_ago)
     return [
         {
+            "vehicle_id": "a",
             "latitude_deg": 47.5,
             "longitude_deg": 19.0,
             "forecast_at": issued,
@@ -55,13 +57,14 @@ def forecast(low_c: float, *, hours_ago: float = 6, day: date = DAY, hours: int 
             "temperature_c": low_c if hour == 3 else low_c + 4,
             "landing_date": issued.date(),
         }
+        | columns
         for hour in range(hours)
     ]
 
 
 def risks_of(
     rows: list[Row],
-    weather: list[Row] | None = None,
+    weather: list[Row],
     *,
     parked: list[Row] | None = None,
     days: Days | None = None,
@@ -69,7 +72,7 @@ def risks_of(
     found = assess_winter_risk(
         frame(battery.BATTERY_HEALTH, rows),
         frame(battery.PARKED_DAYS, parked or []),
-        None if weather is None else pl.DataFrame(weather, schema=WEATHER).lazy(),
+        pl.DataFrame(weather, schema=WEATHER).lazy(),
         days=days or Days(DAY, DAY),
     ).collect()
     assert found.schema == polars_schema(battery.WINTER_RISK)
@@ -106,14 +109,24 @@ def test_frost_and_a_weak_battery_are_a_risk(
     assert (row["method"] == "none") == (row["confidence"] == "none") == (risk is None)
 
 
-def test_without_a_forecast_or_a_position_the_row_says_so():
-    assert only(risks_of([health()]))["inconclusive_reason"] == "no_forecast"
-    assert only(risks_of([health()], []))["inconclusive_reason"] == "no_forecast"
+def test_a_forecast_for_another_place_is_none_and_the_row_says_so():
     elsewhere = health(place_latitude_deg=47.4)
-    assert only(risks_of([elsewhere], forecast(-5)))["inconclusive_reason"] == "no_forecast"
-    nowhere = health(place_latitude_deg=None, place_longitude_deg=None)
-    row = only(risks_of([nowhere], forecast(-5)))
-    assert (row["inconclusive_reason"], row["is_at_risk"]) == ("no_position", None)
+    row = only(risks_of([elsewhere], forecast(-5)))
+    assert (row["inconclusive_reason"], row["is_at_risk"]) == ("no_forecast", None)
+
+
+@pytest.mark.parametrize("of", ["forecast", "vehicle"])
+def test_a_forecast_for_the_vehicle_counts_where_a_place_is_not_known(of: str):
+    nowhere = {"latitude_deg": None, "longitude_deg": None}
+    away = {"place_latitude_deg": None, "place_longitude_deg": None}
+    weather = forecast(-5, **(nowhere if of == "forecast" else {}))
+    row = only(risks_of([health(soh_pct=50.0, **(away if of == "vehicle" else {}))], weather))
+    assert (row["forecast_min_c"], row["is_at_risk"]) == (-5, True)
+
+
+def test_a_day_of_which_nobody_said_the_weather_has_no_row():
+    assert risks_of([health()], []).is_empty()
+    assert risks_of([health()], forecast(-5, vehicle_id="b")).is_empty()
 
 
 def test_the_last_forecast_before_the_day_counts_and_none_of_the_day_itself():
@@ -154,15 +167,20 @@ def test_old_news_of_a_vehicle_is_let_go(days_ago: int, rows: int, soc: float | 
     assert found["soc_pct"].to_list() == [soc] * rows
 
 
-def test_there_is_a_row_for_each_day_after_the_first_news():
-    found = risks_of([health(2)], forecast(-3), days=Days(DAY - timedelta(5), DAY + timedelta(1)))
+def test_there_is_a_row_for_each_day_with_weather_after_the_first_news():
+    weather = [hour for n in range(-5, 2) for hour in forecast(-3, day=DAY + timedelta(n))]
+    found = risks_of([health(2)], weather, days=Days(DAY - timedelta(5), DAY + timedelta(1)))
     assert found["event_date"].to_list() == [DAY - timedelta(1), DAY, DAY + timedelta(1)]
 
 
 def test_neither_the_order_of_rows_nor_the_range_of_days_nor_other_vehicles_matter():
     rows = [health(n, soh_pct=60.0 + 4 * n, vehicle_id=vehicle) for n in range(6) for vehicle in ("a", "b")]
     weather = [
-        one for n in range(4) for h in (5, 20) for one in forecast(n - 2.0, hours_ago=h, day=DAY - timedelta(n))
+        one
+        for n in range(4)
+        for h in (5, 20)
+        for vehicle in ("a", "b")
+        for one in forecast(n - 2.0, hours_ago=h, day=DAY - timedelta(n), vehicle_id=vehicle)
     ]
     days = Days(DAY - timedelta(4), DAY)
     whole = risks_of(rows, weather, days=days)

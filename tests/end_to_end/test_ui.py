@@ -14,14 +14,14 @@ import pytest
 SCRIPT = Path(__file__).parents[2] / "docs" / "take_screenshot.py"
 
 
-def test_the_lineage_page_shows_every_layer_with_its_checks_passed(tmp_path: Path) -> None:
+def test_the_lineage_page_shows_every_layer_with_its_checks_passed(clone: Path, tmp_path: Path) -> None:
     """The script waits for the nodes of all tables before it takes the picture, and fails without them."""
     if shutil.which("chromium") is None:
         if os.environ.get("CI"):
             pytest.fail("no chromium: apt-get install chromium")
         pytest.skip("no chromium on the PATH")
     picture = tmp_path / "lineage.png"
-    command = [sys.executable, str(SCRIPT), "--output", str(picture)]
+    command = [sys.executable, str(SCRIPT), "--home", str(clone), "--output", str(picture)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     body = picture.read_bytes()

@@ -16,7 +16,7 @@ from smartdrive_dagster.lake.audit import balances
 from smartdrive_dagster.lake.lakehouse import Lakehouse
 from smartdrive_dagster.landing.store import LandingStore
 from smartdrive_dagster.settings import Settings
-from smartdrive_dagster.tables import Table, bronze, gold, silver
+from smartdrive_dagster.tables import Table, bronze, facts, gold, silver
 from tests.comparison import contents
 from tests.faults.harness import Result
 from tests.messages import SECRET
@@ -32,6 +32,7 @@ TABLES: Final = (
     silver.EVENTS,
     silver.DTC_READINGS,
     silver.QUARANTINE,
+    facts.VEHICLES,
     silver.MESSAGES,
     gold.TRIPS,
 )

@@ -21,7 +21,7 @@ from smartdrive_dagster.lake.lakehouse import Lakehouse
 from smartdrive_dagster.landing.envelope import Envelope
 from smartdrive_dagster.landing.store import LandingStore
 from smartdrive_dagster.settings import Settings
-from smartdrive_dagster.tables import Table, bronze, silver
+from smartdrive_dagster.tables import Table, bronze, facts, silver
 from tests.faults import unguarded
 from tests.faults.failpoints import Failpoints, Fuse
 from tests.messages import OTHER_VIN, SECRET, START, VIN, event, ms, telemetry
@@ -35,6 +35,7 @@ INGESTED: Final[tuple[Table, ...]] = (
     silver.EVENTS,
     silver.DTC_READINGS,
     silver.QUARANTINE,
+    facts.VEHICLES,
     silver.MESSAGES,
 )
 SCAN: Final = {"stored": [{"code": "P0171", "title": None}], "pending": [], "permanent": []}

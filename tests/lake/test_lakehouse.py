@@ -380,9 +380,8 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Lakehouse:
     for table in ALL:
         for number in (1, 2):
             lakehouse.append_once(table, lambda _, table=table, number=number: row_of(table, number))
-        lakehouse.replace(
-            table, lambda _, table=table: row_of(table, 3), predicate=f"{table.partition_by} = DATE '2025-12-01'"
-        )
+        of_day = f"{table.partition_by} = DATE '2025-12-01'" if table.partition_by else "vehicle_id IS NOT NULL"
+        lakehouse.replace(table, lambda _, table=table: row_of(table, 3), predicate=of_day)
         lakehouse.append_once(table, lambda _, table=table: row_of(table, 4))
         if table.layer == "gold":
             lakehouse.replace_days(

@@ -357,6 +357,7 @@ class TestVehicleDaily:
                 "min_adapter_voltage_v": 12.1,
                 "max_adapter_voltage_v": 14.2,
                 "samples": 3,
+                "last_seen_at": at("2025-06-10T16:00:00"),
             }
         ]
 

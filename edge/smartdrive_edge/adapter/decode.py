@@ -13,6 +13,7 @@ from typing import Final
 
 from obd.codes import DTC
 from obd.decoders import parse_dtc
+from obd.decoders import status as decode_status
 
 from smartdrive_edge.adapter.frames import Dialect, EcuMessage, read_messages
 from smartdrive_edge.adapter.signals import BY_PID
@@ -23,6 +24,8 @@ CODE_SERVICES: Final = {"stored": 0x03, "pending": 0x07, "permanent": 0x0A}
 _POSITIVE: Final = 0x40
 _CURRENT_DATA: Final = 0x01
 _MASK_BYTES: Final = 4
+_STATUS: Final = 0x01
+_STATUS_SIZE: Final = 6  # service, PID and four bytes (SAE J1979, PID 01)
 _LEGACY_CODE_FRAME: Final = 7  # the service and three codes, padded with zeros (SAE J1979, other than CAN)
 _VIN: Final = re.compile(rb"[A-HJ-NPR-Z0-9]{17}")
 _VIN_HEADER: Final = b"\x49\x02"
@@ -124,6 +127,24 @@ def decode_codes(lines: Iterable[str], service: int, dialect: Dialect) -> tuple[
                 code = found[0].upper()  # it writes P0a80, and then finds no title for it
                 codes[code] = TroubleCode(code, DTC.get(code))
     return tuple(codes.values())
+
+
+def decode_lamp(lines: Iterable[str], dialect: Dialect) -> bool | None:
+    """Whether a control unit says that it lights the engine lamp (MIL).
+
+    Args:
+        lines: Answer to `0101`.
+        dialect: How to read the lines.
+
+    Returns:
+        None when nobody gave a whole answer, and when the units that did say no while another's was damaged.
+    """
+    received = read_messages(lines, dialect)
+    head = bytes((_POSITIVE + _CURRENT_DATA, _STATUS))
+    whole = [m for m in received.messages if m.data[:2] == head and len(m.data) >= _STATUS_SIZE]
+    if any(decode_status([message]).MIL for message in whole):
+        return True
+    return None if received.is_damaged or not whole or len(whole) < len(received.messages) else False
 
 
 def decode_vin(lines: Iterable[str], dialect: Dialect, engine: int) -> str | None:

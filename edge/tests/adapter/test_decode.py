@@ -11,6 +11,7 @@ from smartdrive_edge.adapter.decode import (
     TroubleCode,
     choose_engine,
     decode_codes,
+    decode_lamp,
     decode_supported,
     decode_values,
     decode_vin,
@@ -230,6 +231,30 @@ def test_a_code_with_a_letter_is_written_in_capitals_and_has_its_title() -> None
 
 def test_a_code_that_the_library_does_not_know_has_no_title() -> None:
     assert decode_codes(frames(bytes.fromhex("43013FFF")), 3, CAN) == (TroubleCode("P3FFF", None),)
+
+
+ON, OFF = frames(bytes.fromhex("410181076500")), frames(bytes.fromhex("410100076500"))
+OFF_TOO = frames(bytes.fromhex("410100040000"), ecu="7E9")
+ON_TOO = frames(bytes.fromhex("410182040000"), ecu="7E9")
+
+
+@pytest.mark.parametrize(
+    ("lines", "is_on"),
+    [
+        (ON, True),
+        (OFF, False),
+        ([*OFF, *ON_TOO], True),
+        ([*OFF, *OFF_TOO], False),
+        ([], None),
+        (["NO DATA"], None),
+        (["7E8044101810765"], None),  # two of the four bytes
+        ([*OFF, "7E9034101"], None),
+        ([*ON, "7E9034101"], True),
+        (frames(bytes.fromhex("410C0FA0")), None),
+    ],
+)
+def test_the_lamp_is_on_if_any_unit_says_so_and_off_if_all_do(lines: list[str], is_on: bool | None) -> None:
+    assert decode_lamp(lines, CAN) is is_on
 
 
 def test_the_evaporative_pressure_is_signed_as_a_pair_of_bytes() -> None:

@@ -108,6 +108,7 @@ def test_a_drive_becomes_messages_of_the_contract_and_they_are_true(tmp_path: Pa
         (scan,) = [message["detail"] for message in found if message.get("type") == "dtc_scan"]
         assert [code["code"] for code in scan["stored"]] == ["P0301"]
         assert scan["pending"] == []
+        assert scan["mil"] is True  # SAE J1979: a stored code lights it in the simulator
         (health,) = [message["detail"] for message in found if message.get("type") == "health"]
         assert 0.5 < health["achieved_hz"]["RPM"] < 2.5
         compared = 0

@@ -21,6 +21,10 @@ class FormatUndetectedError(LogImportError):
     """No built-in format fits the file's header, or more than one does."""
 
 
+class AmbiguousLogError(LogImportError):
+    """The file can be read in more than one way; the text says what to pass."""
+
+
 class OptionError(LogImportError):
     """The vehicle identification number, the date or the time zone does not do."""
 

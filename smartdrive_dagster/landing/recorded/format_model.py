@@ -28,7 +28,19 @@ _DATE_DIRECTIVES = ("%Y", "%y", "%c", "%x", "%G")
 _DAY_DIRECTIVES = ("%d", "%m", "%b", "%B", "%j", "%c", "%x")
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
-TimeForm = Literal["epoch_s", "epoch_ms", "iso8601", "strptime", "seconds_of_day", "seconds_since_start"]
+TimeForm = Literal[
+    "epoch_s",
+    "epoch_ms",
+    "iso8601",
+    "ymd",
+    "dmy",
+    "mdy",
+    "strptime",
+    "time_of_day",
+    "seconds_of_day",
+    "seconds_since_start",
+]
+Decimal = Literal[".", ",", "any", "1,234.5", "1.234,5"]
 
 
 class _Strict(BaseModel):
@@ -103,8 +115,15 @@ class TimeColumn(_Strict):
         return self.form in {"seconds_of_day", "seconds_since_start"} or self.is_time_of_day
 
     @property
+    def is_elapsed(self) -> bool:
+        """Whether the times count from a start that the log does not name."""
+        return self.form == "seconds_since_start"
+
+    @property
     def is_time_of_day(self) -> bool:
-        """Whether a strptime pattern holds no date."""
+        """Whether the times are of a wall clock, without a date."""
+        if self.form == "time_of_day":
+            return True
         return self.pattern is not None and not any(part in self.pattern for part in _DATE_DIRECTIVES)
 
     @property
@@ -155,7 +174,9 @@ class Format(_Strict):
         encoding: of the text; a byte order mark goes before it.
         delimiter: one character, or ``auto``: that of comma, semicolon, tab and bar which makes the header fit.
         quote: one character, or empty for none. A quoted cell does not span lines.
-        decimal: ``.``, ``,`` or ``any``: a lone comma is then a decimal comma (never a thousands separator).
+        container: ``text``, or ``envirocar``: a track as GeoJSON, see `envirocar`.
+        decimal: ``.``, ``,`` or ``any``: a lone comma is then a decimal comma (never a thousands separator). With
+            ``1,234.5`` and ``1.234,5`` there may be thousands separators too, as these say.
         comment: lines that begin with it are skipped.
         skip_lines: lines before the header is looked for; metadata before a header need not be counted.
         header: False where there is none; columns are then called ``#1``, ``#2``, …
@@ -174,7 +195,8 @@ class Format(_Strict):
     encoding: str = "utf-8"
     delimiter: str = "auto"
     quote: str = Field('"', max_length=1)
-    decimal: Literal[".", ",", "any"] = "."
+    decimal: Decimal = "."
+    container: Literal["text", "envirocar"] = "text"
     comment: str = ""
     skip_lines: int = Field(0, ge=0, le=1_000_000)
     header: bool = True

@@ -6,6 +6,7 @@ The built-in ones are the YAML files in the directory `formats` beside this modu
 from __future__ import annotations
 
 from collections.abc import Hashable
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -100,6 +101,7 @@ def _built_in_names() -> tuple[str, ...]:
     )
 
 
+@cache
 def _built_in(name: str) -> Format:
     entry = resources.files("smartdrive_dagster.landing.recorded") / "mappings" / f"{name}.yml"
     return parse_format(entry.read_text(encoding="utf-8"), source=f"built-in format {name}")

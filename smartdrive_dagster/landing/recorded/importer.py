@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -25,7 +26,7 @@ from smartdrive_dagster.landing.envelope import Envelope
 from smartdrive_dagster.landing.recorded.errors import LogUnreadableError, OptionError
 from smartdrive_dagster.landing.recorded.formats import Format, known_formats, load_format
 from smartdrive_dagster.landing.recorded.lines import detect_format, open_log
-from smartdrive_dagster.landing.recorded.meter import SIGNAL_NAMES
+from smartdrive_dagster.landing.recorded.meter import PRIVATE, SIGNAL_NAMES
 from smartdrive_dagster.landing.recorded.readings import Readings, Rejected, Tally, read_log
 from smartdrive_dagster.landing.recorded.report import ImportReport
 from smartdrive_dagster.landing.recorded.times import open_clock
@@ -34,6 +35,7 @@ from smartdrive_dagster.landing.store import LandingStore
 MAX_PAYLOAD_BYTES: Final = 102_400
 SAMPLES_PER_MESSAGE: Final = 500
 MESSAGES_PER_OBJECT: Final = 200
+_PREVIEW: Final = 5
 # Part of a message's identity: raise it whenever the same file and options would give other payloads than before.
 _ALGORITHM = 1
 _OPTIONS_LABEL = b"smartdrive/landing/import/options\0"
@@ -71,12 +73,14 @@ def import_log(
     *,
     vin: str,
     secret: bytes,
-    store: LandingStore,
+    store: LandingStore | None,
     format: Format,  # noqa: A002 - the word of the command line
     day: date | None,
     time_zone: str,
     received_at: datetime,
+    start: datetime | None = None,
     progress: Callable[[int], None] | None = None,
+    name_of: Callable[[str], str] = lambda import_id: import_id,
 ) -> ImportReport:
     """Turn one recorded log into landing objects.
 
@@ -87,12 +91,14 @@ def import_log(
         path: the log.
         vin: 17 characters of ISO 3779; goes into payloads only.
         secret: the lake's secret, which keys the digest of the options.
-        store: where to land.
+        store: where to land; None only tries the import, and lands nothing.
         format: how to read it.
         day: local day on which it begins, for formats whose times lack a date.
         time_zone: IANA name of the zone of its local times.
         received_at: the present, with its zone; names the objects' day and hour.
+        start: instant from which elapsed times count, for a format with such times.
         progress: is called with the number of bytes read so far.
+        name_of: the name of an import's objects by its id, where that one is taken.
 
     Returns:
         What became of every reading.
@@ -102,20 +108,23 @@ def import_log(
     """
     vin = checked_vin(vin)
     tally = Tally(warnings=_option_warnings(vin, format, day, time_zone))
-    clock = open_clock(format.time, day=day, time_zone=time_zone, decimal=format.decimal)
-    with open_log(path, format.encoding) as log:
+    clock = open_clock(format.time, day=day, time_zone=time_zone, decimal=format.decimal, start=start)
+    with open_log(path, format.encoding, format.container) as log:
         readings = read_log(log, path, format, clock, tally, progress)
         device_id = f"import-{log.sha256[:16]}"
     if tally.read == 0:
         raise LogUnreadableError(f"{path} has a header but no reading below it: export the log again")
     samples = _merge(readings, tally)
     del readings
-    boot_id = _options_digest(secret, vin, format, day, time_zone)
+    boot_id = _options_digest(secret, vin, format, day, time_zone, start)
     head = {"schema": "telemetry.v1", "vin": vin, "device_id": device_id, "boot_id": boot_id}
     report = _Report(device_id, boot_id, samples, tally)
-    report.draft()
+    draft = report.draft()
+    if store is None:
+        return draft
+    named = name_of(draft.import_id)
     for part, messages in enumerate(_grouped(_messages(head, samples))):
-        name = f"{device_id}-{boot_id}-{part:05d}"
+        name = f"{named}-{part:05d}"
         envelopes = [_envelope(device_id, message, received_at) for message in messages]
         landed = store.land("telemetry", envelopes, at=received_at, name=name)
         report.add(messages, name, landed.key if landed else None)
@@ -170,7 +179,17 @@ class _Report:
             last_ms=own.at[-1] if own.at else None,
             examples=tuple(sorted(tally.examples)),
             warnings=tuple(tally.warnings),
+            preview=_preview(own),
         )
+
+
+def _preview(samples: _Samples) -> tuple[tuple[int, dict[str, float]], ...]:
+    """The first samples, without positions."""
+    shown = []
+    for first, end in pairwise(samples.starts[: _PREVIEW + 1]):
+        values = {SIGNAL_NAMES[samples.signal[at]]: samples.value[at] for at in range(first, end)}
+        shown.append((samples.at[first], {name: v for name, v in values.items() if name not in PRIVATE}))
+    return tuple(shown)
 
 
 def _merge(readings: Readings, tally: Tally) -> _Samples:
@@ -260,7 +279,9 @@ def _envelope(device_id: str, message: _Message, received_at: datetime) -> Envel
     return Envelope(f"vehicle/{device_id}/telemetry", received_ms, message.payload)
 
 
-def _options_digest(secret: bytes, vin: str, form: Format, day: date | None, time_zone: str) -> str:
+def _options_digest(
+    secret: bytes, vin: str, form: Format, day: date | None, time_zone: str, start: datetime | None
+) -> str:
     # Only what has an effect counts, so that a date which is not needed does not import everything once more.
     options = {
         "algorithm": _ALGORITHM,
@@ -269,6 +290,8 @@ def _options_digest(secret: bytes, vin: str, form: Format, day: date | None, tim
         "day": day.isoformat() if day and form.time.needs_day else None,
         "time_zone": time_zone if form.time.is_local else None,
     }
+    if start is not None and form.time.is_elapsed:
+        options["day"], options["start"] = None, start.isoformat()
     content = json.dumps(options, sort_keys=True).encode()
     return hmac.new(secret, _OPTIONS_LABEL + content, hashlib.sha256).hexdigest()[:32]
 

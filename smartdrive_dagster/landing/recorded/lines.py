@@ -15,8 +15,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
+from smartdrive_dagster.landing.recorded.envirocar import MAX_BYTES as MAX_TRACK_BYTES
+from smartdrive_dagster.landing.recorded.envirocar import is_json, track_lines
 from smartdrive_dagster.landing.recorded.errors import (
     FormatUndetectedError,
     HeaderMismatchError,
@@ -43,13 +45,17 @@ Splitter = Callable[[str], list[str]]
 class LogText:
     """An open log. Its digest is that of the bytes that were read, so it is the file's once `lines` has ended."""
 
-    def __init__(self, raw: _HashingReader, encoding: str) -> None:
+    def __init__(self, raw: _HashingReader, encoding: str, track: str | None = None) -> None:
         self._raw = raw
+        self._track = track
         self._text = io.TextIOWrapper(io.BufferedReader(raw, 1 << 20), encoding, errors="replace", newline=None)
 
     def lines(self) -> Iterator[Line]:
         """Yield the lines in order, whatever ends them (LF, CRLF or CR)."""
         number = 0
+        if self._track is not None:
+            yield from enumerate(track_lines(self._raw.readall() or b"", self._track), start=1)
+            return
         while text := self._text.readline(MAX_LINE + 1):
             number += 1
             if len(text) <= MAX_LINE or text.endswith("\n"):
@@ -87,11 +93,12 @@ class _HashingReader(io.RawIOBase):
 
 
 @contextmanager
-def open_log(path: Path, encoding: str) -> Iterator[LogText]:
+def open_log(path: Path, encoding: str, container: Literal["text", "envirocar"] = "text") -> Iterator[LogText]:
     """Open a log; a byte order mark goes before the encoding given.
 
     Raises:
         LogUnreadableError: it is missing, a directory, no regular file, empty, or may not be read.
+        HeaderMismatchError: the container is a track, and it is none.
     """
     try:
         if path.is_dir():
@@ -101,14 +108,27 @@ def open_log(path: Path, encoding: str) -> Iterator[LogText]:
         if not path.is_file():
             raise LogUnreadableError(f"{path} is no regular file: save the log to disk first")
         with io.FileIO(path) as file:
-            head = file.read(4)
+            head = file.read(512)
             file.seek(0)
             if not head:
                 raise LogUnreadableError(f"{path} is empty: export the log again")
+            if container == "envirocar":
+                yield LogText(_HashingReader(file), "utf-8", track=_checked_track(path, head))
+                return
             marked = [name for mark, name in _BYTE_ORDER_MARKS if head.startswith(mark)]
             yield LogText(_HashingReader(file), marked[0] if marked else encoding)
     except (OSError, ValueError) as error:
         raise LogUnreadableError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _checked_track(path: Path, head: bytes) -> str:
+    if not is_json(head):
+        raise HeaderMismatchError(f"{path} is no JSON, and so no track of enviroCar")
+    if path.stat().st_size > MAX_TRACK_BYTES:
+        raise LogUnreadableError(
+            f"{path} is larger than {MAX_TRACK_BYTES >> 20} MiB, which no track is: split it into one file a drive"
+        )
+    return str(path)
 
 
 @dataclass(frozen=True)
@@ -172,7 +192,7 @@ def find_header(lines: Iterator[Line], form: Format, path: Path) -> Header:
             if not form.header:
                 names = tuple(f"#{index}" for index in range(1, len(cells) + 1))
                 return Header(names, delimiter, 0, pending=((number, text),))
-            header = Header(_names(cells), delimiter, number, raw=tuple(cells))
+            header = header_of(cells, delimiter, number)
             if not (missing := missing_columns(header, form)):
                 return header
             fit = len(required_columns(form)) - len(missing)
@@ -180,6 +200,11 @@ def find_header(lines: Iterator[Line], form: Format, path: Path) -> Header:
                 closest, (fit, len(cells), [f"line {number}", *header.names]), key=lambda entry: entry[:2]
             )
     raise _mismatch(path, form, closest[2])
+
+
+def header_of(cells: list[str], delimiter: str, line_no: int) -> Header:
+    """The header that a line's cells are."""
+    return Header(_names(cells), delimiter, line_no, raw=tuple(cells))
 
 
 def required_columns(form: Format) -> tuple[str, ...]:
@@ -207,11 +232,11 @@ def detect_format(path: Path) -> Format:
     fitting = []
     for name in known_formats():
         form = load_format(name)
-        with open_log(path, form.encoding) as log:
-            try:
+        try:
+            with open_log(path, form.encoding, form.container) as log:
                 find_header(log.lines(), form, path)
-            except HeaderMismatchError:
-                continue
+        except HeaderMismatchError:
+            continue
         fitting.append((name, form))
     if len(fitting) == 1:
         return fitting[0][1]

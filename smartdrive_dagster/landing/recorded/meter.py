@@ -6,7 +6,7 @@ import math
 import re
 from typing import Final
 
-from smartdrive_dagster.landing.recorded.format_model import MISSING, Format, SignalMapping
+from smartdrive_dagster.landing.recorded.format_model import MISSING, Decimal, Format, SignalMapping
 from smartdrive_dagster.landing.recorded.times import parse_number
 from smartdrive_dagster.landing.recorded.units import UNIT_OF_SIGNAL, Conversion, UnitError, limits, to_contract
 
@@ -14,7 +14,7 @@ SIGNAL_NAMES: Final = tuple(UNIT_OF_SIGNAL)
 _INDEX_OF_SIGNAL = {name: index for index, name in enumerate(SIGNAL_NAMES)}
 _KEPT: Final = 1000  # damaged units must not fill the memory
 _WITH_UNIT = re.compile(r"([+-]?[\d.,]+(?:[eE][+-]?\d+)?)\s*([^\d\s.,+_-].*)")
-_PRIVATE = frozenset({"LATITUDE", "LONGITUDE"})  # a position is not quoted, not even a damaged one
+PRIVATE = frozenset({"LATITUDE", "LONGITUDE"})  # a position is not quoted, not even a damaged one
 
 
 class RejectedError(ValueError):
@@ -23,6 +23,21 @@ class RejectedError(ValueError):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+def number_and_unit(text: str, decimal: Decimal) -> tuple[float, str]:
+    """Read a number and, behind it, perhaps a unit: ``82C``, ``48 km/h``, ``14.1V``.
+
+    Raises:
+        ValueError: it is no number, or what stands behind it is more than a unit.
+    """
+    try:
+        return parse_number(text, decimal), ""
+    except ValueError:
+        match = _WITH_UNIT.fullmatch(text)
+        if match is None:
+            raise
+        return parse_number(match[1], decimal), match[2]
 
 
 class Meter:
@@ -54,17 +69,11 @@ class Meter:
         Raises:
             RejectedError: it is no finite number of a fitting unit within the limits.
         """
-        text = cell.strip()
         try:
-            number = parse_number(text, self._decimal)
+            number, own_unit = number_and_unit(cell.strip(), self._decimal)
         except ValueError:
-            match = _WITH_UNIT.fullmatch(text)
-            if match is None:
-                raise RejectedError("not_a_number") from None
-            try:
-                number, unit = parse_number(match[1], self._decimal), match[2]
-            except ValueError:
-                raise RejectedError("not_a_number") from None
+            raise RejectedError("not_a_number") from None
+        unit = own_unit or unit
         value = self._conversion(unit)(number)
         if not math.isfinite(value):
             raise RejectedError("not_finite")
@@ -74,7 +83,7 @@ class Meter:
 
     def detail(self, cell: str) -> str:
         """What to show of a rejected cell."""
-        if self._mapping.signal in _PRIVATE:
+        if self._mapping.signal in PRIVATE:
             return self.name
         return f"{self.name}: {cell.strip()[:40]!r}"
 

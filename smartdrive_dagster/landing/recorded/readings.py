@@ -21,7 +21,15 @@ from pathlib import Path
 
 from smartdrive_dagster.landing.recorded.errors import HeaderMismatchError
 from smartdrive_dagster.landing.recorded.format_model import MISSING, Format, fold
-from smartdrive_dagster.landing.recorded.lines import Header, Line, LogText, find_header, splitter
+from smartdrive_dagster.landing.recorded.lines import (
+    Header,
+    Line,
+    LogText,
+    find_header,
+    header_of,
+    missing_columns,
+    splitter,
+)
 from smartdrive_dagster.landing.recorded.meter import Meter, RejectedError
 from smartdrive_dagster.landing.recorded.times import Clock, TimeFaultError
 
@@ -122,19 +130,22 @@ def read_log(
         HeaderMismatchError: no header fits, two columns give the same signal, or the format refuses a column.
     """
     lines = log.lines()
-    header = find_header(lines, form, path)
-    layout = _lay_out(header, form, path, tally)
-    readings = Readings()
-    rows = _rows(_reporting(chain(header.pending, lines), log, progress), header, form, tally)
-    if form.shape == "wide":
-        for line_no, cells in rows:
+    header: Header | None = None
+    first = find_header(lines, form, path)
+    readings, absent = Readings(), dict.fromkeys(form.columns)
+    for line_no, cells, of in _rows(_reporting(chain(first.pending, lines), log, progress), first, form, tally):
+        if of is not header:
+            header, layout = of, _lay_out(of, form, path, tally, absent)
+            pids = _Pids(of, form, path) if form.shape == "long" else None
+        if pids is None:
             _count_others(cells, layout, tally)
-            _read_cells(line_no, cells, layout, clock, readings, tally)
-    else:
-        pids = _Pids(header, form, path)
-        for line_no, cells in rows:
+        else:
             pids.read(line_no, cells, layout, clock, readings, tally)
-            _read_cells(line_no, cells, layout, clock, readings, tally)
+        _read_cells(line_no, cells, layout, clock, readings, tally)
+    if header is None:
+        _lay_out(first, form, path, tally, absent)
+    if form.shape == "wide":
+        tally.warnings += [f"column {name!r} is not in the file" for name in absent]
     return readings
 
 
@@ -147,8 +158,12 @@ def _reporting(lines: Iterator[Line], log: LogText, progress: Callable[[int], No
         progress(log.bytes_read)
 
 
-def _rows(lines: Iterator[Line], header: Header, form: Format, tally: Tally) -> Iterator[tuple[int, list[str]]]:
-    split, width, raw = splitter(header.delimiter, form.quote), len(header.names), list(header.raw)
+def _rows(
+    lines: Iterator[Line], header: Header, form: Format, tally: Tally
+) -> Iterator[tuple[int, list[str], Header]]:
+    """Each row with the header above it: a recorder that was started anew may write another one."""
+    split, width = splitter(header.delimiter, form.quote), len(header.names)
+    first = header.raw[0].strip() if header.raw else ""
     data_from = header.line_no + form.skip_after_header if header.line_no else 0
     for line_no, text in lines:
         tally.lines = line_no
@@ -166,23 +181,29 @@ def _rows(lines: Iterator[Line], header: Header, form: Format, tally: Tally) -> 
             tally.read += 1
             tally.reject(line_no, "quotes_broken")
             continue
+        if first and cells[0].strip() == first:
+            again = header_of(cells, header.delimiter, line_no)
+            if again.names == header.names:
+                continue
+            if not missing_columns(again, form):
+                header, width = again, len(again.names)
+                continue
         if len(cells) != width and (len(cells) < width or any(cell.strip() for cell in cells[width:])):
             tally.read += 1
             tally.reject(line_no, "cell_count", f"{len(cells)} cells instead of {width}")
             continue
-        if cells != raw:
-            yield line_no, cells
+        yield line_no, cells, header
 
 
-def _lay_out(header: Header, form: Format, path: Path, tally: Tally) -> _Layout:
+def _lay_out(header: Header, form: Format, path: Path, tally: Tally, absent: dict[str, None]) -> _Layout:
+    """Where what stands below a header; names that it has are taken out of `absent`."""
     time = tuple(_position(header, name, path) for name in form.time.columns)
     meters: dict[int, Meter] = {}
     feeds: dict[str, str] = {}
     for name, mapping in form.columns.items():
         if (position := header.position(name)) is None:
-            if form.shape == "wide":
-                tally.warnings.append(f"column {name!r} is not in the file")
             continue
+        absent.pop(name, None)
         if position in time or (other := feeds.setdefault(mapping.signal, name)) != name:
             what = "the time" if position in time else f"{mapping.signal}, and so does {other!r}"
             raise HeaderMismatchError(f"{path}: column {name!r} gives {what}: map one of them only")

@@ -30,6 +30,7 @@ class ImportReport:
         last_ms: of the last sample.
         examples: up to 5 quarantined lines per reason, by line.
         warnings: what the user should look at.
+        preview: UTC epoch ms and values by signal of the first samples, without positions.
     """
 
     device_id: str
@@ -49,6 +50,12 @@ class ImportReport:
     last_ms: int | None
     examples: tuple[Rejected, ...] = ()
     warnings: tuple[str, ...] = ()
+    preview: tuple[tuple[int, dict[str, float]], ...] = ()
+
+    @property
+    def import_id(self) -> str:
+        """What names the import: file and options. Its landing objects' names begin with it."""
+        return f"{self.device_id}-{self.boot_id}"
 
     def __post_init__(self) -> None:
         kept = (self.mapped, sum(self.ignored.values()), sum(self.quarantined.values()), self.duplicate)

@@ -7,13 +7,15 @@ the first is taken (`fold` 0, PEP 495), because nothing in a log tells them apar
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
-from typing import Final, Literal
+from typing import Final
 from zoneinfo import ZoneInfo
 
+from smartdrive_dagster.landing.recorded.date_texts import DateOrder, parse_date_time, parse_time_of_day
 from smartdrive_dagster.landing.recorded.errors import OptionError
-from smartdrive_dagster.landing.recorded.format_model import TimeColumn
+from smartdrive_dagster.landing.recorded.format_model import Decimal, TimeColumn
 from smartdrive_dagster.landing.recorded.units import parse_unit
 
 Clock = Callable[[str], int]
@@ -26,6 +28,10 @@ _DAY_MS: Final = 86_400_000
 _MINUTE_MS: Final = 60_000
 EARLIEST_MS: Final = 1_199_145_600_000  # 2008-01-01, where the lake's event days begin
 LATEST_MS: Final = 4_102_444_800_000  # 2100-01-01
+_GROUPED: Final[dict[str, re.Pattern[str]]] = {
+    "1,234.5": re.compile(r"[+-]?\d{1,3}(?:,\d{3})+(?:\.\d*)?"),
+    "1.234,5": re.compile(r"[+-]?\d{1,3}(?:\.\d{3})+(?:,\d*)?"),
+}
 
 
 class TimeFaultError(ValueError):
@@ -40,17 +46,20 @@ class TimeFaultError(ValueError):
         self.reason = reason
 
 
-def parse_number(text: str, decimal: Literal[".", ",", "any"]) -> float:
+def parse_number(text: str, decimal: Decimal) -> float:
     """Read a decimal number.
 
     Args:
         text: without spaces around it.
-        decimal: the decimal separator; with ``any`` a lone comma is one too. There are no thousands separators.
+        decimal: the decimal separator; with ``any`` a lone comma is one too. Thousands separators are known only
+            where it is ``1,234.5`` or ``1.234,5``, and only between groups of three digits.
 
     Raises:
         ValueError: it is no number.
     """
-    if decimal != "." and "," in text:
+    if decimal in _GROUPED:
+        text = _ungrouped(text, decimal)
+    elif decimal != "." and "," in text:
         if "." in text or text.count(",") > 1:
             raise ValueError(text)
         text = text.replace(",", ".")
@@ -61,8 +70,22 @@ def parse_number(text: str, decimal: Literal[".", ",", "any"]) -> float:
     return float(text)
 
 
+def _ungrouped(text: str, decimal: Decimal) -> str:
+    thousands, point = (",", ".") if decimal == "1,234.5" else (".", ",")
+    if thousands in text:
+        if not _GROUPED[decimal].fullmatch(text):
+            raise ValueError(text)
+        text = text.replace(thousands, "")
+    return text.replace(point, ".")
+
+
 def open_clock(
-    column: TimeColumn, *, day: date | None, time_zone: str, decimal: Literal[".", ",", "any"] = "."
+    column: TimeColumn,
+    *,
+    day: date | None,
+    time_zone: str,
+    decimal: Decimal = ".",
+    start: datetime | None = None,
 ) -> Clock:
     """Make the reader of a log's times. It remembers what it has seen: one clock per log, cells in file order.
 
@@ -71,29 +94,40 @@ def open_clock(
         day: local day of the first row, for forms without a date.
         time_zone: IANA name of the zone in which local times run.
         decimal: as in `parse_number`.
+        start: instant from which elapsed times count, local where it has no zone; for the form
+            ``seconds_since_start``, which else counts from the beginning of the day.
 
     Raises:
         OptionError: the form needs a day and there is none, or the zone is unknown.
     """
     zone = _LocalTime(time_zone)
+    if column.is_elapsed and start is not None:
+        day = day or start.date()
     if column.needs_day and day is None:
         raise OptionError(
             f"the times in column {' '.join(column.columns)!r} ({column.form}) carry no date: "
             "give the local day on which the log begins, for example --date 2024-05-31"
+            + (", or the instant: --start 2024-05-31T20:27:44" if column.is_elapsed else "")
         )
     to_ms = parse_unit(column.unit).factor * 1000
     midnight = 0 if day is None else round((datetime(day.year, day.month, day.day) - _EPOCH) / _MS)  # noqa: DTZ001
-    start, wall, pattern = zone.first_instant(midnight), _WallClock(midnight, zone), column.pattern or ""
+    wall, pattern = _WallClock(midnight, zone), column.pattern or ""
+    begin = zone.first_instant(midnight) if start is None else _started(start, zone)
     match column.form:
         case "epoch_s" | "epoch_ms":
             factor = 1000.0 if column.form == "epoch_s" else 1.0
             read: Clock = lambda cell: _milliseconds(cell, decimal, factor)  # noqa: E731
+        case "ymd" | "dmy" | "mdy":
+            order = column.form
+            read = lambda cell: _instant(_parse_date_time(cell, order), zone)  # noqa: E731
+        case "time_of_day":
+            read = lambda cell: wall(_parse_time_of_day(cell))  # noqa: E731
         case "iso8601":
             read = lambda cell: _instant(_parse_iso(cell), zone)  # noqa: E731
         case "seconds_of_day":
             read = lambda cell: wall(_milliseconds(cell, decimal, to_ms))  # noqa: E731
         case "seconds_since_start":
-            read = lambda cell: start + _milliseconds(cell, decimal, to_ms)  # noqa: E731
+            read = lambda cell: begin + _milliseconds(cell, decimal, to_ms)  # noqa: E731
         case "strptime" if column.is_time_of_day:
             read = lambda cell: wall(_time_of_day(_parse_pattern(cell, pattern)))  # noqa: E731
         case "strptime":
@@ -194,7 +228,14 @@ def _remembering(read: Clock) -> Clock:
     return clock
 
 
-def _milliseconds(cell: str, decimal: Literal[".", ",", "any"], factor: float) -> int:
+def _started(start: datetime, zone: _LocalTime) -> int:
+    try:
+        return _instant(start, zone)
+    except TimeFaultError as error:
+        raise OptionError(f"--start {start:%Y-%m-%dT%H:%M:%S} does not exist in the time zone given") from error
+
+
+def _milliseconds(cell: str, decimal: Decimal, factor: float) -> int:
     try:
         ms = parse_number(cell, decimal) * factor
     except ValueError as error:
@@ -214,6 +255,20 @@ def _instant(moment: datetime, zone: _LocalTime) -> int:
 
 def _time_of_day(moment: datetime) -> int:
     return round((moment.replace(tzinfo=None) - datetime(1900, 1, 1)) / _MS)  # noqa: DTZ001 - strptime's own zero
+
+
+def _parse_date_time(cell: str, order: DateOrder) -> datetime:
+    try:
+        return parse_date_time(cell, order)
+    except ValueError as error:
+        raise TimeFaultError("time_invalid") from error
+
+
+def _parse_time_of_day(cell: str) -> int:
+    try:
+        return parse_time_of_day(cell)
+    except ValueError as error:
+        raise TimeFaultError("time_invalid") from error
 
 
 def _parse_iso(cell: str) -> datetime:

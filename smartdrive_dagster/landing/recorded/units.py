@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -73,22 +74,22 @@ _MILE_KM = 1.609344
 # Dimension, factor, offset, spellings. Factors: BIPM SI Brochure and NIST SP 811, appendix B.
 _TABLE: tuple[tuple[str, float, float, str], ...] = (
     ("number", 1.0, 0.0, " ratio lambda λ count"),
-    ("share", 1.0, 0.0, "% percent pct"),
-    ("rotation", 1.0, 0.0, "rpm 1/min min-1 r/min rev/min u/min"),
-    ("speed", 1.0, 0.0, "km/h kmh kph kmph"),
-    ("speed", _MILE_KM, 0.0, "mph mi/h"),
-    ("speed", 3.6, 0.0, "m/s mps"),
+    ("share", 1.0, 0.0, "% percent pct prozent porcentaje"),
+    ("rotation", 1.0, 0.0, "rpm 1/min min-1 r/min rev/min u/min tr/min giri/min"),
+    ("speed", 1.0, 0.0, "km/h kmh kph kmph km/hr km/hour kilometers/hour kilometres/hour"),
+    ("speed", _MILE_KM, 0.0, "mph mi/h mi/hr miles/h miles/hour"),
+    ("speed", 3.6, 0.0, "m/s mps m/sec meters/second metres/second"),
     ("speed", 1.852, 0.0, "kn kt knots"),
-    ("temperature", 1.0, 0.0, "°c c degc celsius"),
-    ("temperature", 5 / 9, -160 / 9, "°f f degf fahrenheit"),
+    ("temperature", 1.0, 0.0, "°c c degc celsius degreesc degreescelsius"),
+    ("temperature", 5 / 9, -160 / 9, "°f f degf fahrenheit degreesf degreesfahrenheit"),
     ("temperature", 1.0, -273.15, "k kelvin"),
     ("pressure", 1.0, 0.0, "kpa"),
     ("pressure", 0.001, 0.0, "pa"),
     ("pressure", 0.1, 0.0, "hpa mbar"),
     ("pressure", 1000.0, 0.0, "mpa"),
     ("pressure", 100.0, 0.0, "bar"),
-    ("pressure", 6.894757293, 0.0, "psi"),
-    ("pressure", _INCH_OF_MERCURY_KPA, 0.0, "inhg"),
+    ("pressure", 6.894757293, 0.0, "psi psia"),
+    ("pressure", _INCH_OF_MERCURY_KPA, 0.0, "inhg in-hg in.hg"),
     ("pressure", _INCH_OF_MERCURY_KPA / 25.4, 0.0, "mmhg"),
     ("pressure", 101.325, 0.0, "atm"),
     ("voltage", 1.0, 0.0, "v volt volts"),
@@ -100,18 +101,18 @@ _TABLE: tuple[tuple[str, float, float, str], ...] = (
     ("acceleration", 1.0, 0.0, "m/s2 m/s^2 m/s/s mps2"),
     ("acceleration", 9.80665, 0.0, "g g-force"),
     ("acceleration", 0.00980665, 0.0, "mg"),
-    ("mass flow", 1.0, 0.0, "g/s g/sec gram/s"),
-    ("mass flow", 1 / 3.6, 0.0, "kg/h kg/hr"),
+    ("mass flow", 1.0, 0.0, "g/s g/sec gram/s gm/s gr/s grams/s grams/sec grams/second"),
+    ("mass flow", 1 / 3.6, 0.0, "kg/h kg/hr kg/hour"),
     ("mass flow", _POUND_G / 60, 0.0, "lb/min lbs/min"),
-    ("volume flow", 1.0, 0.0, "l/h l/hr lph"),
+    ("volume flow", 1.0, 0.0, "l/h l/hr lph l/hour litres/hour liters/hour"),
     ("volume flow", _US_GALLON_L, 0.0, "gal/h gal/hr gph"),
     ("volume flow", 0.06, 0.0, "ml/min cc/min cm3/min"),
     ("time", 1.0, 0.0, "s sec secs second seconds"),
-    ("time", 0.001, 0.0, "ms"),
+    ("time", 0.001, 0.0, "ms msec millis millisecond milliseconds"),
     ("time", 0.000001, 0.0, "us μs"),
     ("time", 60.0, 0.0, "min minute minutes"),
-    ("time", 3600.0, 0.0, "h hr hour hours"),
-    ("length", 1.0, 0.0, "km"),
+    ("time", 3600.0, 0.0, "h hr hrs hour hours"),
+    ("length", 1.0, 0.0, "km kilometer kilometers kilometre kilometres"),
     ("length", 0.001, 0.0, "m metre metres meter meters"),
     ("length", _MILE_KM, 0.0, "mi mile miles"),
     ("length", 0.0003048, 0.0, "ft feet"),
@@ -121,6 +122,10 @@ _UNITS: Final[dict[str, Unit]] = {
     for dimension, factor, offset, spellings in _TABLE
     for spelling in spellings.split(" ")
 }
+
+# What stands before a temperature's letter where software wrote a degree sign in one encoding and read it in
+# another: UTF-8 read as Windows-1252 once or twice, anything read as UTF-8, code page 437 read as Windows-1252.
+_DEGREE = re.compile(r"(?:Ã.Â°|Â°|Âº|Â|ï¿½|[º˚�ø¿])(?=\s*[CcFfKk]?\s*$)")
 
 # Numeric mode 01 commands without a column of their own in silver.telemetry: they are kept as extra signals.
 _FURTHER: dict[str, str] = {
@@ -157,13 +162,15 @@ def limits(signal: str) -> tuple[float, float]:
 
 
 def parse_unit(text: str) -> Unit:
-    """Find a unit by any of its spellings; case, spaces and Unicode's compatibility forms (℉, ㎞) do not matter.
+    """Find a unit by any of its spellings.
+
+    Case, spaces, Unicode's compatibility forms (℉, ㎞) and a degree sign lost in translation do not matter.
 
     Raises:
         UnitError: it is unknown; the text names the nearest spelling.
     """
-    # NFKC would turn the look-alikes of the degree sign into a letter or a combining ring.
-    plain = text.replace("º", "°").replace("˚", "°")
+    # Before NFKC, which would turn the look-alikes of the degree sign into a letter or a combining ring.
+    plain = _DEGREE.sub("°", text)
     spelling = "".join(unicodedata.normalize("NFKC", plain).split()).casefold()
     unit = _UNITS.get(spelling)
     if unit is None:

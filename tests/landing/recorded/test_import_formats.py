@@ -98,5 +98,5 @@ def test_a_car_scanner_log_is_recognised_by_its_header(tmp_path, header):
 def test_an_unknown_header_asks_for_a_format(tmp_path):
     path = tmp_path / "log.csv"
     path.write_text("time,speed\n1,2\n")
-    with pytest.raises(FormatUndetectedError, match=r"--format \(car-scanner\).*mapping file"):
+    with pytest.raises(FormatUndetectedError, match=r"--format \(car-scanner, envirocar\).*mapping file"):
         detect_format(path)
