@@ -98,6 +98,10 @@ def test_a_run_reports_rows_versions_and_passed_checks_of_every_table(house: Hou
         "silver/telemetry": 60,
         "silver/events": 0,
         "silver/dtc_readings": 0,
+        "silver/corrections": 0,
+        "silver/profiles": 0,
+        "silver/weather": 0,
+        "silver/vehicles": 1,
         "silver/quarantine": 0,
         "silver/messages": 1,
     }

@@ -68,7 +68,7 @@ def run(script: str, home: Path) -> str:
         start_new_session=True,
     )
     try:
-        said, errors = process.communicate(timeout=120)
+        said, errors = process.communicate(timeout=280)
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)

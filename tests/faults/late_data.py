@@ -85,12 +85,15 @@ def _changed_days(before: Lakehouse, after: Lakehouse, table: Table, halo: int) 
 
 
 def _halos() -> dict[Table, int]:
-    """Tables by event day of which no later day may change, and how far a sample reaches in them (days)."""
+    """Tables by event day of which no later day may change, and how far a sample reaches in them (days).
+
+    What counts arrivals changes on the day of an arrival by right.
+    """
     among = computations()
     windows = [
         (table, reach_days(computation, among))
         for table, computation in among.items()
-        if table.partition_by and not computation.is_history
+        if table.partition_by and not computation.is_history and not computation.counts_arrivals
     ]
     return {silver.TELEMETRY: 0, silver.EVENTS: 0, silver.DTC_READINGS: 0, **dict(windows)}
 

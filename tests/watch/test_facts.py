@@ -28,6 +28,16 @@ from tests.messages import SECRET, event, land, telemetry
 NOW = datetime.now(UTC)
 
 
+@pytest.fixture(autouse=True)
+def _now() -> None:
+    """A test begins long after this module was read, in a long run of tests."""
+    _look_at_the_clock()
+
+
+def _look_at_the_clock() -> None:
+    globals()["NOW"] = datetime.now(UTC)
+
+
 def soon() -> datetime:
     """When what happened right now is not late yet."""
     return datetime.now(UTC) + timedelta(minutes=5)
@@ -70,6 +80,7 @@ class Home:
 @pytest.fixture(scope="module")
 def healthy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A lake that is up to date, Gold included."""
+    _look_at_the_clock()
     directory = tmp_path_factory.mktemp("healthy")
     (directory / "secret").write_bytes(SECRET)
     home = Home(directory)

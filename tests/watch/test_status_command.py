@@ -19,8 +19,6 @@ from smartdrive_dagster.landing.store import LandingStore, Listing
 from smartdrive_dagster.status import status
 from tests.messages import land, telemetry
 
-NOW = datetime.now(UTC)
-
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -34,8 +32,9 @@ def run(*options: str) -> Result:
 
 
 def landed_an_hour_ago(here: Path) -> str:
-    key = land(LandingStore(str(here / "landing")), telemetry(1), at=NOW).key
-    written = (NOW - timedelta(hours=1)).timestamp()
+    now = datetime.now(UTC)
+    key = land(LandingStore(str(here / "landing")), telemetry(1), at=now).key
+    written = (now - timedelta(hours=1)).timestamp()
     os.utime(here / "landing" / key, (written, written))
     return key
 
@@ -110,6 +109,7 @@ def test_the_landing_zone_is_listed_once(here: Path) -> None:
 
     landed_an_hour_ago(here)
     store = Counted(str(here / "landing"))
-    found = status(Lakehouse(str(here / "lake")), store, now=NOW)
+    now = datetime.now(UTC)
+    found = status(Lakehouse(str(here / "lake")), store, now=now)
     assert store.listings == 1
-    assert (found.landing_objects, found.unread_objects, found.pending_days) == (1, 1, [NOW.date()])
+    assert (found.landing_objects, found.unread_objects, found.pending_days) == (1, 1, [now.date()])
