@@ -56,7 +56,7 @@ bench-edge: $(STAMP) ## measure the collector: crank capture, and what it takes 
 	$(BIN)/python edge/benchmarks/crank_capture.py
 	$(BIN)/python edge/benchmarks/collector_resources.py
 
-faults: $(STAMP) ## kill, starve and race the lake; count what is lost and doubled (an hour; QUICK=1: minutes)
+faults: $(STAMP) ## kill, starve and race the lake; count what is lost and doubled (hours; QUICK=1: minutes)
 	$(BIN)/python -m tests.faults.lake_faults $(if $(QUICK),--quick)
 
 eval: $(STAMP) ## judge 10,000 simulated starts of known batteries: error of health, false alarms, misses (minutes)

@@ -68,7 +68,7 @@ def run(script: str, home: Path) -> str:
         start_new_session=True,
     )
     try:
-        said, errors = process.communicate(timeout=280)
+        said, errors = process.communicate(timeout=600)
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
@@ -76,6 +76,7 @@ def run(script: str, home: Path) -> str:
     return said
 
 
+@pytest.mark.timeout(900)  # the first one makes the demo, and a page may run the whole road several times
 @pytest.mark.parametrize("page", RUN)
 def test_every_command_of_a_page_runs(page: str, clone: Path) -> None:
     blocks = commands((ROOT / page).read_text())

@@ -145,7 +145,7 @@ def without_deduplication(folder: Path, trials: int, step: Step) -> Result:
 
 
 CAMPAIGNS: Final[dict[str, Campaign]] = {
-    "kills-disk": Campaign(kill_on_disk, trials=350, quick=3),
+    "kills-disk": Campaign(kill_on_disk, trials=350, quick=2),
     "kills-s3": Campaign(kill_on_s3, trials=150, quick=0),
     "kills-control": Campaign(without_deduplication, trials=5, quick=1),
 }
