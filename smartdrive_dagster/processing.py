@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -15,19 +15,20 @@ import dagster as dg
 
 from smartdrive_dagster.definitions import definitions
 from smartdrive_dagster.defs.dead_runs import bury_dead_runs, process_tag
+from smartdrive_dagster.defs.gold import batch_checks
 from smartdrive_dagster.defs.ingestion import Progress
-from smartdrive_dagster.defs.partitions import FIRST_DAY
+from smartdrive_dagster.defs.partitions import FIRST_DAY, range_tags
 from smartdrive_dagster.defs.resources import LakeResource
 from smartdrive_dagster.defs.retraction import settle_retractions
-from smartdrive_dagster.defs.work import pending_days, stale_gold_days
+from smartdrive_dagster.defs.specs import key
+from smartdrive_dagster.defs.work import gold_work, pending_days
 from smartdrive_dagster.lake.lakehouse import Lakehouse
 from smartdrive_dagster.landing.store import LandingStore
 from smartdrive_dagster.settings import Settings
-from smartdrive_dagster.tables import Days, ranges
+from smartdrive_dagster.tables import Days
 from smartdrive_dagster.up.preflight import prepare_dagster
 
 HOME: Final = Path(".smartdrive/dagster")
-_RANGE_START, _RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 _DAEMON_ALIVE_S: Final = 60.0  # it says so every 30 s
 _SILENT: Final = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 _NO_WAIT: Final = {
@@ -98,14 +99,13 @@ def process(
         except ProcessingError as error:  # the other days and Gold have their turn all the same
             failures.append(str(error))
     settle_retractions(LakeResource.of(settings).ingestion(), Progress())
-    stale = ranges(stale_gold_days(lakehouse, until=today, floor=0))
-    for number, days in enumerate(stale, start=1):
-        on_step(Step("gold", days, number, len(stale)))
-        tags = {_RANGE_START: days.first.isoformat(), _RANGE_END: days.last.isoformat()}
-        _run(jobs, instance, "gold", tags=tags)
+    work = gold_work(lakehouse, until=today, floor=0)
+    for number, one in enumerate(work, start=1):
+        on_step(Step("gold", one.days, number, len(work)))
+        _run(jobs, instance, "gold", tags=range_tags(one.days), tables=one.tables)
     if failures:
         raise ProcessingError("; ".join(failures))
-    return len(pending) + len(stale)
+    return len(pending) + len(work)
 
 
 def who_is_at_work(instance: dg.DagsterInstance, now: datetime) -> str | None:
@@ -135,8 +135,14 @@ def _run(
     partition_key: str | None = None,
     run_config: Mapping[str, object] = _SILENT,
     tags: dict[str, str] | None = None,
+    tables: Sequence[str] = (),
 ) -> dg.ExecuteInProcessResult:
-    result = jobs.resolve_job_def(name).execute_in_process(
+    job = jobs.resolve_job_def(name)
+    if tables:
+        job = job.get_subset(
+            asset_selection={key(table) for table in tables}, asset_check_selection=set(batch_checks(tables))
+        )
+    result = job.execute_in_process(
         instance=instance,
         partition_key=partition_key,
         run_config=run_config,

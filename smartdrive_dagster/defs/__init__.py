@@ -2,3 +2,8 @@
 
 The only package that imports dagster.
 """
+
+import warnings
+
+# Dagster builds each sensor anew with a parameter that nobody gave, and warns of it on every command.
+warnings.filterwarnings("ignore", message="Parameter `owners` of initializer `SensorDefinition")

@@ -1,6 +1,6 @@
 """Gold: event days that the ledger shows as touched, computed anew for the vehicles that touched them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
@@ -10,6 +10,7 @@ from smartdrive_dagster.defs.computations import Computation, computations
 from smartdrive_dagster.defs.partitions import EVENT_DAYS
 from smartdrive_dagster.defs.resources import LakeResource
 from smartdrive_dagster.defs.specs import (
+    BATCH_CHECK,
     any_day_of,
     asset_spec,
     batch_check_spec,
@@ -67,6 +68,19 @@ def _asset(computation: Computation) -> dg.AssetsDefinition:
 def gold_assets() -> list[dg.AssetsDefinition]:
     """One asset per Gold table and per mart in `dbt_like_models/marts`."""
     return [_asset(computation) for computation in computations().values()]
+
+
+def batch_checks(tables: Collection[str]) -> list[dg.AssetCheckKey]:
+    """The checks that a run of some tables makes, each on a batch before its commit; the nightly ones are none."""
+    return [
+        dg.AssetCheckKey(key(table), name)
+        for table, computation in computations().items()
+        if str(table) in tables
+        for name in (
+            BATCH_CHECK,
+            *(test.name for test in (computation.model.data_tests if computation.model else ())),
+        )
+    ]
 
 
 def _reads(computation: Computation) -> tuple[Table, ...]:

@@ -4,7 +4,6 @@ What is due is asked of Gold and of the outbox, never of an event: a notificatio
 is due again at the next look. A backfill or a rebuild marks its alerts as not to be told before it commits them.
 """
 
-import warnings
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -105,14 +104,12 @@ def _tell_of_failure(context: dg.RunFailureSensorContext, lake: LakeResource) ->
     outbox_of(settings).deliver([failed], _channels(settings), now=now)
 
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore", dg.BetaWarning)  # of a parameter that is not given
-    failure_sensor = dg.run_failure_sensor(
-        name="failure_sensor",
-        default_status=dg.DefaultSensorStatus.RUNNING,
-        minimum_interval_seconds=60,
-        description="Tells of runs that failed: once a day for each job.",
-    )(_tell_of_failure)
+failure_sensor = dg.run_failure_sensor(
+    name="failure_sensor",
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    minimum_interval_seconds=60,
+    description="Tells of runs that failed: once a day for each job.",
+)(_tell_of_failure)
 
 
 def outbox_of(settings: Settings) -> "Outbox":

@@ -19,10 +19,12 @@ from smartdrive_dagster.defs.outliving import without_samples
 from smartdrive_dagster.domain.staleness import (
     arrivals,
     candidate_days,
+    days_touched_since,
     stale_days,
     touched_pairs,
     vehicles_touching,
     with_every_day,
+    with_neighbours,
 )
 from smartdrive_dagster.lake.frames import BatchRejectedError, Violation, empty
 from smartdrive_dagster.lake.lakehouse import Commit, Lakehouse, Snapshot
@@ -86,6 +88,30 @@ def stale(
     return stale_days(touched, lakehouse.fresh_until(computation.table, candidates), reach)
 
 
+def touched_since(
+    lakehouse: Lakehouse, computation: Computation, ledger: Ledger, *, until: date, floor: int = 0
+) -> list[date]:
+    """The touched days behind a table's stale days: a run of these days computes all that they make stale.
+
+    Args:
+        lakehouse: the lake.
+        computation: of the table.
+        ledger: the ledger.
+        until: the last day that has begun.
+        floor: a ledger batch up to which all days are known to be fresh.
+    """
+    if computation.is_history:
+        floor = max(floor, lakehouse.history_fresh_until(computation.table))
+    touched = ledger.touched(computation, floor=floor)
+    if computation.is_history:
+        days = touched.get_column("event_date").unique().to_list()
+    else:
+        reach = reach_days(computation, computations())
+        near = [day for day in candidate_days(touched, reach) if day <= until]
+        days = days_touched_since(touched, lakehouse.fresh_until(computation.table, near), reach)
+    return sorted({min(day, until) for day in days})
+
+
 def recompute(
     lakehouse: Lakehouse,
     computation: Computation,
@@ -102,9 +128,9 @@ def recompute(
     Args:
         lakehouse: the lake.
         computation: of the table.
-        days: days of its partition column to look at.
+        days: days of its partition column; without `redo` touched days, which make the days around them stale.
         settings: the owner's thresholds.
-        redo: compute all of these days and vehicles, not only what the ledger shows as stale.
+        redo: compute all of these days and vehicles, and not what the ledger shows as stale in their reach.
         until: the last day that has begun.
 
     Raises:
@@ -116,6 +142,8 @@ def recompute(
     reach = reach_days(computation, computations())
     if redo:
         days = _possible(lakehouse, computation, days, reach)
+    else:
+        days = [day for day in with_neighbours(days, reach) if day <= until]
     for chunk in _chunks(days):
         ledger = Ledger(lakehouse.open(silver.MESSAGES))
         fresh = lakehouse.fresh_until(computation.table, chunk)

@@ -7,11 +7,12 @@ a repeated request does no harm. Cursors are hints.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import dagster as dg
 
 from smartdrive_dagster.defs.dead_runs import bury_dead_runs
+from smartdrive_dagster.defs.gold import batch_checks
 from smartdrive_dagster.defs.ingest import UNREADABLE_TAG
 from smartdrive_dagster.defs.jobs import (
     GOLD_JOB,
@@ -20,12 +21,14 @@ from smartdrive_dagster.defs.jobs import (
     NIGHTLY_CHECKS_JOB,
     PRUNING_JOB,
 )
-from smartdrive_dagster.defs.partitions import FIRST_DAY
+from smartdrive_dagster.defs.partitions import FIRST_DAY, range_tags
 from smartdrive_dagster.defs.resources import LakeResource
-from smartdrive_dagster.tables import Days, ranges
+from smartdrive_dagster.defs.specs import key
+
+if TYPE_CHECKING:
+    from smartdrive_dagster.defs.work import GoldWork
 
 RECENT: Final = timedelta(hours=48)
-_RANGE_START, _RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 _LONGEST_WAIT: Final = timedelta(hours=1)
 _SHORTEST_WAIT: Final = timedelta(seconds=30)
 _ACTIVE: Final = [
@@ -87,11 +90,6 @@ def days_to_ingest(pending: Mapping[date, int], histories: Mapping[date, RunHist
     return due
 
 
-def gold_requests(stale: Sequence[date], history: RunHistory, now: datetime) -> list[Days]:
-    """Ranges of days for which Gold runs are requested: none while one is under way."""
-    return ranges(stale) if history.allows(now) else []
-
-
 @dg.sensor(
     job=INGEST_JOB,
     minimum_interval_seconds=5,
@@ -129,16 +127,16 @@ def gold_sensor(
     context: dg.SensorEvaluationContext, lake: LakeResource
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
     """Request Gold runs for the stale event days; the cursor is the ledger batch up to which all is fresh."""
-    from smartdrive_dagster.defs.work import ledger_batch, stale_gold_days, touches_after
+    from smartdrive_dagster.defs.work import gold_work, ledger_batch, touches_after
 
     now = datetime.now(UTC)
     lakehouse = lake.lakehouse()
     floor = int(context.cursor or 0)
     batch = ledger_batch(lakehouse)
-    stale = stale_gold_days(lakehouse, until=now.date(), floor=min(floor, batch))
-    if not stale and not touches_after(lakehouse, now.date(), floor=min(floor, batch)):
+    work = gold_work(lakehouse, until=now.date(), floor=min(floor, batch))
+    if not work and not touches_after(lakehouse, now.date(), floor=min(floor, batch)):
         context.update_cursor(str(batch))
-    yield from _gold_run_requests(context.instance, stale, now)
+    yield from _gold_run_requests(context.instance, work, now)
 
 
 @dg.schedule(
@@ -152,11 +150,11 @@ def nightly_gold(
     context: dg.ScheduleEvaluationContext, lake: LakeResource
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
     """Request Gold runs for every stale event day, however old."""
-    from smartdrive_dagster.defs.work import stale_gold_days
+    from smartdrive_dagster.defs.work import gold_work
 
     now = datetime.now(UTC)
-    stale = stale_gold_days(lake.lakehouse(), until=now.date(), floor=0)
-    yield from _gold_run_requests(context.instance, stale, now)
+    work = gold_work(lake.lakehouse(), until=now.date(), floor=0)
+    yield from _gold_run_requests(context.instance, work, now)
 
 
 nightly_checks = dg.ScheduleDefinition(
@@ -209,17 +207,22 @@ def _ingest_requests(
 
 
 def _gold_run_requests(
-    instance: dg.DagsterInstance, stale: Sequence[date], now: datetime
+    instance: dg.DagsterInstance, work: Sequence["GoldWork"], now: datetime
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
-    requested = gold_requests(stale, run_history(instance, GOLD_JOB.name, {}), now)
-    for days in requested:
-        yield dg.RunRequest(tags={_RANGE_START: days.first.isoformat(), _RANGE_END: days.last.isoformat()})
-    if not requested:
+    """Ask for a run of each range, and of the tables alone that are stale there: none while one is under way."""
+    if not work:
+        yield dg.SkipReason("every day is fresh")
+    elif not run_history(instance, GOLD_JOB.name, {}).allows(now):
         yield dg.SkipReason(
-            f"{len(stale)} days are stale, with a run under way or a pause after failures"
-            if stale
-            else "every day is fresh"
+            f"{len(work)} ranges of days have work, with a run under way or a pause after failures"
         )
+    else:
+        for one in work:
+            yield dg.RunRequest(
+                tags=range_tags(one.days),
+                asset_selection=[key(name) for name in one.tables],
+                asset_check_keys=batch_checks(one.tables),
+            )
 
 
 def run_history(instance: dg.DagsterInstance, job_name: str, tags: Mapping[str, str]) -> RunHistory:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date
 
 import polars as pl
 
-from smartdrive_dagster.defs.computations import computations
-from smartdrive_dagster.defs.recomputation import Ledger, stale
-from smartdrive_dagster.domain.staleness import touched_pairs
+from smartdrive_dagster.defs.computations import computations, reach_days
+from smartdrive_dagster.defs.recomputation import Ledger, stale, touched_since
+from smartdrive_dagster.domain.staleness import touched_pairs, with_neighbours
 from smartdrive_dagster.lake.lakehouse import Lakehouse
 from smartdrive_dagster.landing.store import LandingObject, LandingStore
-from smartdrive_dagster.tables import bronze, silver
+from smartdrive_dagster.tables import Days, bronze, ranges, silver
 
 
 def pending_days(lakehouse: Lakehouse, store: LandingStore, *, since: date, until: date) -> list[date]:
@@ -90,6 +91,46 @@ def stale_gold_days(lakehouse: Lakehouse, *, until: date, floor: int) -> list[da
     """Days on which any table of Gold or the marts is stale; see `stale_tables`."""
     tables = stale_tables(lakehouse, until=until, floor=floor)
     return sorted({day for days in tables.values() for day in days})
+
+
+@dataclass(frozen=True, slots=True)
+class GoldWork:
+    """One Gold run's work.
+
+    Attributes:
+        days: touched days, which make these and days around them stale.
+        tables: that have stale days there, by name.
+    """
+
+    days: Days
+    tables: tuple[str, ...]
+
+
+def gold_work(lakehouse: Lakehouse, *, until: date, floor: int) -> list[GoldWork]:
+    """What Gold runs have to do: ranges of touched days, each with the tables that these made stale.
+
+    Args:
+        lakehouse: the lake.
+        until: the last day that has begun.
+        floor: a ledger batch up to which everything is known to be fresh.
+    """
+    among = computations()
+    ledger = Ledger(lakehouse.open(silver.MESSAGES))
+    touched = {
+        str(table): touched_since(lakehouse, computation, ledger, until=until, floor=floor)
+        for table, computation in among.items()
+    }
+    every = sorted({day for days in touched.values() for day in days})
+    # Days whose reaches meet belong into one run: a table is not fresh before what it reads is.
+    reach = max(reach_days(computation, among) for computation in among.values())
+    work = []
+    for wide in ranges(with_neighbours(every, reach)):
+        within = [day for day in every if day in wide]
+        days = Days(within[0], within[-1])
+        work.append(
+            GoldWork(days, tuple(name for name, own in touched.items() if any(day in days for day in own)))
+        )
+    return work
 
 
 def stale_tables(

@@ -60,7 +60,11 @@ def with_every_day(touched: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
 
 def candidate_days(touched: pl.DataFrame, halo: int) -> list[date]:
     """All days whose window (the day and `halo` days on both sides) holds a touched day."""
-    days = touched.get_column("event_date").unique().to_list()
+    return with_neighbours(touched.get_column("event_date").unique().to_list(), halo)
+
+
+def with_neighbours(days: Collection[date], halo: int) -> list[date]:
+    """The days, and `halo` days on both sides of each."""
     return sorted({day + timedelta(offset) for day in days for offset in range(-halo, halo + 1)})
 
 
@@ -78,6 +82,23 @@ def stale_days(touched: pl.DataFrame, fresh_until: Mapping[date, int], halo: int
             near = day + timedelta(offset)
             newest[near] = max(newest.get(near, 0), batch)
     return sorted(day for day, seen in fresh_until.items() if newest.get(day, 0) > seen)
+
+
+def days_touched_since(touched: pl.DataFrame, fresh_until: Mapping[date, int], halo: int) -> list[date]:
+    """Touched days that make a day stale: a batch touched them which a day within `halo` days has not seen.
+
+    Args:
+        touched: event_date and batch.
+        fresh_until: per day the batch its last computation had seen; 0 for never.
+        halo: days on both sides that a day's rows depend on.
+    """
+    newest = touched.group_by("event_date").agg(pl.col("batch").max())
+    near = [timedelta(offset) for offset in range(-halo, halo + 1)]
+    return sorted(
+        day
+        for day, batch in newest.iter_rows()
+        if any(batch > fresh_until[day + offset] for offset in near if day + offset in fresh_until)
+    )
 
 
 def vehicles_touching(touched: pl.DataFrame, fresh_until: Mapping[date, int], halo: int) -> set[str] | None:

@@ -13,12 +13,12 @@ from smartdrive_dagster.alerting.outbox import Outbox
 from smartdrive_dagster.defs.computations import computations, reach_days
 from smartdrive_dagster.defs.ingestion import Ingestion, Progress
 from smartdrive_dagster.defs.recomputation import recompute
-from smartdrive_dagster.defs.work import stale_gold_days, stale_tables
+from smartdrive_dagster.defs.work import GoldWork, gold_work, stale_gold_days, stale_tables
 from smartdrive_dagster.domain.identity import vehicle_id
 from smartdrive_dagster.lake.lakehouse import Lakehouse
 from smartdrive_dagster.landing.store import LandingStore
 from smartdrive_dagster.settings import Settings
-from smartdrive_dagster.tables import alerts, codes, gold, silver
+from smartdrive_dagster.tables import Days, alerts, codes, gold, silver
 from tests.comparison import contents
 from tests.messages import OTHER_VIN, SECRET, START, VIN, correction, event, land
 
@@ -153,6 +153,37 @@ def test_a_history_is_not_computed_again_for_what_it_does_not_read(house: House)
     land(house.store, correction(), at=START + timedelta(hours=3), channel="corrections")
     house.up_to_date()
     assert house.lakehouse.open(codes.DTC_EPISODES).version == version
+
+
+def test_a_run_is_of_the_touched_days_and_of_the_tables_that_these_made_stale(house: House) -> None:
+    house.scan(1, DAY, "P0171")
+    house.scan(2, DAY + timedelta(3), "P0171")
+    house.scan(3, DAY + timedelta(55), "P0171")
+    house.up_to_date()
+    assert gold_work(house.lakehouse, until=UNTIL, floor=0) == []
+    house.scan(4, DAY, "P0171", arrives=DAY + timedelta(30))
+    house.take_in()
+    first, arrival = gold_work(house.lakehouse, until=UNTIL, floor=0)
+    assert (first.days, set(first.tables)) == (Days(DAY, DAY), {str(table) for table in computations()})
+    assert arrival == GoldWork(Days(DAY + timedelta(30), DAY + timedelta(30)), ("marts.data_quality",))
+    for work in (arrival, first):
+        for table, computation in computations().items():
+            if str(table) in work.tables:
+                list(
+                    recompute(
+                        house.lakehouse, computation, list(work.days), house.settings, redo=False, until=UNTIL
+                    )
+                )
+    assert stale_tables(house.lakehouse, until=UNTIL, floor=0) == {}
+
+
+def test_days_whose_reaches_meet_are_one_run(house: House) -> None:
+    house.scan(1, DAY, "P0171")
+    house.scan(2, DAY + timedelta(5), "P0171")
+    house.take_in()
+    assert [work.days for work in gold_work(house.lakehouse, until=UNTIL, floor=0)] == [
+        Days(DAY, DAY + timedelta(5))
+    ]
 
 
 def test_a_scan_counts_on_whichever_channel_it_landed(house: House) -> None:

@@ -9,14 +9,16 @@ import dagster as dg
 import pytest
 
 from smartdrive_dagster.definitions import definitions
+from smartdrive_dagster.defs.computations import computations
 from smartdrive_dagster.defs.dead_runs import process_tag
 from smartdrive_dagster.defs.ingest import IngestConfig, LoopState, reason_to_stop
 from smartdrive_dagster.defs.ingestion import Ingestion, Progress
+from smartdrive_dagster.defs.partitions import range_tags
 from smartdrive_dagster.defs.resources import LakeResource
+from smartdrive_dagster.defs.specs import key
 from smartdrive_dagster.defs.triggers import (
     RunHistory,
     days_to_ingest,
-    gold_requests,
     gold_sensor,
     landing_sensor,
 )
@@ -55,15 +57,6 @@ def test_the_pause_after_failures_doubles_up_to_an_hour(failures: int, pause_s: 
     history = RunHistory(failures=failures, last_failure=NOW)
     assert not history.allows(NOW + timedelta(seconds=pause_s - 1))
     assert history.allows(NOW + timedelta(seconds=pause_s))
-
-
-def test_gold_days_are_requested_as_the_fewest_ranges() -> None:
-    stale = [DAY, DAY + timedelta(1), DAY + timedelta(5)]
-    assert gold_requests(stale, RunHistory(), NOW) == [
-        Days(DAY, DAY + timedelta(1)),
-        Days(DAY + timedelta(5), DAY + timedelta(5)),
-    ]
-    assert gold_requests(stale, RunHistory(is_active=True), NOW) == []
 
 
 @pytest.mark.parametrize(
@@ -115,7 +108,14 @@ def test_the_landing_sensor_asks_for_recent_days_with_something_new_and_then_for
             pass
         assert not requests(landing_sensor, instance, settings).run_requests
         stale = requests(gold_sensor, instance, settings).run_requests or []
-        assert [request.tags["dagster/asset_partition_range_end"] for request in stale] == [now.date().isoformat()]
+        today = range_tags(Days(now.date(), now.date()))
+        assert [request.tags.items() >= today.items() for request in stale] == [True]
+        everything = {key(table) for table in computations()}
+        assert [set(request.asset_selection or ()) for request in stale] == [everything]
+        nightly = {"key_is_unique", "balances"}
+        checks = {check.name for request in stale for check in request.asset_check_keys or ()}
+        assert "batch_follows_spec" in checks
+        assert not checks & nightly
 
 
 def test_no_run_is_requested_while_one_is_under_way(settings: Settings) -> None:
