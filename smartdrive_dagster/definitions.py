@@ -16,6 +16,7 @@ from smartdrive_dagster.defs.jobs import (
 )
 from smartdrive_dagster.defs.notify import alert_sensor, daily_digest, failure_sensor, notify
 from smartdrive_dagster.defs.resources import LakeResource
+from smartdrive_dagster.defs.serving import PUBLISH_JOB, nightly_publish, publish_sensor, serving_tables
 from smartdrive_dagster.defs.triggers import (
     daily_sweep,
     gold_sensor,
@@ -32,13 +33,23 @@ from smartdrive_dagster.settings import Settings
 def definitions(settings: Settings) -> dg.Definitions:
     """All definitions over the lake that the settings name."""
     return dg.Definitions(
-        assets=[LANDING, bronze_and_silver, *gold_assets()],
+        assets=[LANDING, bronze_and_silver, *gold_assets(), serving_tables],
         asset_checks=TABLE_CHECKS,
-        jobs=[INGEST_JOB, GOLD_JOB, NIGHTLY_CHECKS_JOB, MAINTENANCE_JOB, PRUNING_JOB, notify, fetch_weather],
-        sensors=[landing_sensor, gold_sensor, alert_sensor, failure_sensor],
+        jobs=[
+            INGEST_JOB,
+            GOLD_JOB,
+            PUBLISH_JOB,
+            NIGHTLY_CHECKS_JOB,
+            MAINTENANCE_JOB,
+            PRUNING_JOB,
+            notify,
+            fetch_weather,
+        ],
+        sensors=[landing_sensor, gold_sensor, publish_sensor, alert_sensor, failure_sensor],
         schedules=[
             daily_sweep,
             nightly_gold,
+            nightly_publish,
             nightly_checks,
             nightly_maintenance,
             nightly_pruning,

@@ -55,6 +55,11 @@ class Settings(BaseSettings):
         description="What was told to whom and which imports were taken back, outside the lake: a path or "
         "s3://bucket/prefix",
     )
+    serving_url: SecretStr | None = Field(
+        default=None,
+        description="PostgreSQL of the REST API, to which Gold and the marts are published: "
+        "postgresql://user@host:port/name; libpq's variables (PGPASSWORD, PGSSLMODE) count too",
+    )
     slack_webhook: SecretStr | None = Field(default=None, description="Incoming webhook of Slack for alerts")
     smtp_url: SecretStr | None = Field(
         default=None,

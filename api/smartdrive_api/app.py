@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from smartdrive_api import operations, problems
+from smartdrive_api.figures import routes as figures
 from smartdrive_api.identity import routes as identity
 from smartdrive_api.identity import well_known
 from smartdrive_api.observing import Observing
@@ -25,8 +26,8 @@ from smartdrive_api.vehicles import routes as vehicles
 
 VERSION: Final = "0.1.0"
 _DESCRIPTION: Final = (
-    "Accounts, sessions and vehicles of SmartDrive. Every error is a problem (RFC 9457). What is not the caller's "
-    "is answered like what does not exist."
+    "Accounts, vehicles and what the lake knows of them. Every error is a problem (RFC 9457). What is not the "
+    "caller's is answered like what does not exist."
 )
 
 
@@ -49,7 +50,7 @@ def create_app(settings: Settings, engine: Engine, now: Callable[[], datetime] =
         separate_input_output_schemas=False,
     )
     app.state.services = services
-    for router in (operations.router, identity.router, well_known.router, vehicles.router):
+    for router in (operations.router, identity.router, well_known.router, vehicles.router, figures.router):
         app.include_router(router)
     app.add_exception_handler(problems.Problem, problems.on_problem)
     app.add_exception_handler(HTTPException, problems.on_http_error)

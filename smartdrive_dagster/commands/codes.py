@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -13,7 +12,6 @@ import typer
 from smartdrive_dagster.settings import Settings
 
 if TYPE_CHECKING:
-    from smartdrive_dagster.domain.dtc_knowledge import CodeBook, Language
     from smartdrive_dagster.knowledge.imported_titles import ImportReport
 
 DTC_EPILOG: Final = (
@@ -69,6 +67,7 @@ def dtc(
 ) -> None:
     """Explain trouble codes: title and where it comes from, severity and its rule, likely causes, what to do."""
     from smartdrive_dagster.domain.dtc import normal_code
+    from smartdrive_dagster.knowledge.explanations import explain
     from smartdrive_dagster.knowledge.trouble_codes import load_book
     from smartdrive_dagster.screens import console
 
@@ -114,36 +113,6 @@ def import_dtc(
         )
     for line in _report(report, target):
         typer.echo(line)
-
-
-def explain(code: str, language: Language, book: CodeBook) -> dict[str, Any]:
-    """All that is known of a code.
-
-    Args:
-        code: a code in capitals.
-        language: of the answer, where a text of that language is there.
-        book: titles and rules.
-    """
-    from smartdrive_dagster.domain.dtc import decode_structure
-    from smartdrive_dagster.knowledge.trouble_codes import load_advice, load_level_texts
-
-    structure = decode_structure(code)
-    if structure is None:
-        raise ValueError(f"{code!r} is no trouble code")
-    severity = book.severity(code)
-    advice = load_advice().get(code)
-    return {
-        "code": code,
-        "title": asdict(book.title(code, language)),
-        "structure": asdict(structure) | {"text": book.structure_title(code, language)},
-        "severity": asdict(severity)
-        | {
-            "why": book.rules_by_name[severity.rule].why[language],
-            "action": load_level_texts()[severity.level][language],
-        },
-        "causes": list(advice.causes[language]) if advice else [],
-        "actions": list(advice.actions[language]) if advice else [],
-    }
 
 
 def _lines(explanation: dict[str, Any], language: str) -> list[tuple[str, str]]:

@@ -29,7 +29,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "lake": {"tables"},
     "fleet": {"tables"},  # and landing.envelope, below
     "alerting": {"tables", "settings", "lake"},
-    "defs": READING | {"alerting"},
+    "serving": {"tables", "lake"},
+    "defs": READING | {"alerting", "serving"},
     "definitions": {"defs", "settings", "tables"},
     "up": {"settings", "landing"},
     "road": {"landing", "up"},
