@@ -20,10 +20,12 @@ from smartdrive_dagster.defs.ingestion import Progress
 from smartdrive_dagster.defs.partitions import FIRST_DAY, range_tags
 from smartdrive_dagster.defs.resources import LakeResource
 from smartdrive_dagster.defs.retraction import settle_retractions
+from smartdrive_dagster.defs.serving import due_tables
 from smartdrive_dagster.defs.specs import key
 from smartdrive_dagster.defs.work import gold_work, pending_days
 from smartdrive_dagster.lake.lakehouse import Lakehouse
 from smartdrive_dagster.landing.store import LandingStore
+from smartdrive_dagster.serving.database import ServingError
 from smartdrive_dagster.settings import Settings
 from smartdrive_dagster.tables import Days
 from smartdrive_dagster.up.preflight import prepare_dagster
@@ -103,9 +105,30 @@ def process(
     for number, one in enumerate(work, start=1):
         on_step(Step("gold", one.days, number, len(work)))
         _run(jobs, instance, "gold", tags=range_tags(one.days), tables=one.tables)
+    published = _publish(jobs, settings, instance, on_step, today)
     if failures:
         raise ProcessingError("; ".join(failures))
-    return len(pending) + len(work)
+    return len(pending) + len(work) + published
+
+
+def _publish(
+    jobs: dg.Definitions,
+    settings: Settings,
+    instance: dg.DagsterInstance,
+    on_step: Callable[[Step], None],
+    today: date,
+) -> int:
+    """Bring the REST API's database up to date, if there is one; how many runs that took."""
+    if settings.serving_url is None:
+        return 0
+    try:
+        if not due_tables(settings):
+            return 0
+    except ServingError as error:
+        raise ProcessingError(str(error)) from error
+    on_step(Step("publish", Days(today, today), 1, 1))
+    _run(jobs, instance, "publish")
+    return 1
 
 
 def who_is_at_work(instance: dg.DagsterInstance, now: datetime) -> str | None:

@@ -188,7 +188,7 @@ def test_a_database_that_is_away_is_said_to_be() -> None:
 def test_models_and_migrations_agree(engine: Engine) -> None:
     with engine.connect() as connection:
         context = MigrationContext.configure(
-            connection, opts={"compare_type": True, "compare_server_default": True}
+            connection, opts={"compare_type": True, "compare_server_default": True, "include_schemas": True}
         )
         assert compare_metadata(context, Base.metadata) == []
 

@@ -26,7 +26,7 @@ def process_now(settings: Settings, bars: Any) -> int:
     """Bring the lake up to date under bars; returns how many runs that took."""
     from smartdrive_dagster.processing import Step, dagster_instance, process
 
-    titles = {"ingest": "Bronze and Silver", "gold": "Gold and marts"}
+    titles = {"ingest": "Bronze and Silver", "gold": "Gold and marts", "publish": "REST API's database"}
     tasks: dict[str, Any] = {}
 
     def on_step(step: Step) -> None:

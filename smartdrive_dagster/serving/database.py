@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import psycopg
@@ -41,10 +41,12 @@ class Part:
     Attributes:
         content: changes with the rows, and perhaps without.
         rows: how many.
+        version: the Delta version that was looked at; 0 for what is no table. Another may hold the same.
     """
 
     content: str
     rows: int
+    version: int = field(default=0, compare=False)
 
 
 class Serving:
@@ -94,10 +96,10 @@ class Serving:
     def parts(self, name: str) -> dict[str, Part]:
         """What was published of a table, by part."""
         rows = self._connection.execute(
-            f"select part, content, rows from {SCHEMA}.publications where table_name = %s",  # noqa: S608
+            f"select part, content, rows, version from {SCHEMA}.publications where table_name = %s",  # noqa: S608
             [name],
         )
-        return {part: Part(content, count) for part, content, count in rows}
+        return {part: Part(content, count, version) for part, content, count, version in rows}
 
     def counts(self, table: Table) -> dict[str, int]:
         """How many rows lie in a table, by day."""
@@ -150,10 +152,11 @@ class Serving:
                 )
                 continue
             self._connection.execute(
-                f"insert into {SCHEMA}.publications (table_name, part, content, rows, published_at)"  # noqa: S608
-                " values (%s, %s, %s, %s, now()) on conflict (table_name, part) do update"
-                " set content = excluded.content, rows = excluded.rows, published_at = excluded.published_at",
-                [name, part, held.content, held.rows],
+                f"insert into {SCHEMA}.publications (table_name, part, content, rows, version, published_at)"  # noqa: S608
+                " values (%s, %s, %s, %s, %s, now()) on conflict (table_name, part) do update"
+                " set content = excluded.content, rows = excluded.rows, version = excluded.version,"
+                " published_at = excluded.published_at",
+                [name, part, held.content, held.rows, held.version],
             )
 
 
@@ -176,7 +179,8 @@ def serving(url: str) -> Iterator[Serving]:
         try:
             yield Serving(connection)
         except psycopg.Error as error:
-            raise ServingError(f"the database of the REST API failed: {_first_line(error)}") from error
+            # Its details show rows, which have no place in a run's log.
+            raise ServingError(f"the database of the REST API failed: {_first_line(error)}") from None
 
 
 def _first_line(error: psycopg.Error) -> str:

@@ -38,7 +38,7 @@ def held(snapshot: Snapshot, columns: Sequence[str]) -> dict[str, Part]:
     days = files.group_by(day.alias("day")).agg(pl.col("path").sort(), pl.col("num_records").sum())
     wanted = ",".join(columns)
     return {
-        one["day"].isoformat(): Part(_digest((wanted, *one["path"])), one["num_records"])
+        one["day"].isoformat(): Part(_digest((wanted, *one["path"])), one["num_records"], snapshot.version)
         for one in days.iter_rows(named=True)
     }
 

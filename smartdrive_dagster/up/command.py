@@ -53,12 +53,20 @@ def up(
         ".smartdrive/certificates"
     ),
     lander: Annotated[str, typer.Option(help="Name of the lander's certificate")] = "lander",
+    api: Annotated[
+        bool | None,
+        typer.Option(
+            "--api/--no-api", help="Run the REST API, with its database  [default: where it is installed]"
+        ),
+    ] = None,
+    api_port: Annotated[int, typer.Option(min=1, max=65535, help="Of the REST API, on 127.0.0.1")] = 8000,
     patience: Annotated[
         float, typer.Option(min=5, max=3600, help="Seconds that a program may hang before it is restarted")
     ] = 60.0,
 ) -> None:
-    """Run what a home needs until Ctrl-C: broker, lander, Dagster and its UI; restart what fails or hangs."""
+    """Run what a home needs until Ctrl-C: broker, lander, Dagster, its UI and the API; restart what fails."""
     from smartdrive_dagster.settings import Settings
+    from smartdrive_dagster.up import preflight
     from smartdrive_dagster.up.files import Files
     from smartdrive_dagster.up.programs import Home
 
@@ -79,6 +87,7 @@ def up(
         lander=lander,
         ui_port=port,
         patience_s=patience,
+        api_port=api_port if preflight.has_api(api) else None,
     )
     _start(home, files, Settings(lake_url=_absolute(lake), landing_url=_absolute(landing)), broker_name or [])
 
@@ -119,7 +128,9 @@ def _start(home: Home, files: Files, settings: Settings, names: list[str]) -> No
     write(files.configuration, supervisord.configuration(planned, files))
     files.health.unlink(missing_ok=True)
     files.heartbeat.unlink(missing_ok=True)
-    typer.echo(f"UI {home.ui}, broker {home.broker_host}:{home.broker_port}; logs in {files.logs}")
+    typer.echo(
+        f"UI {home.ui}, broker {home.broker_host}:{home.broker_port}{home.api_summary}; logs in {files.logs}"
+    )
     typer.echo("starting; Ctrl-C ends all programs in order" + _warning(preflight.has_setpriv()))
     os.environ.update(
         {
@@ -130,6 +141,9 @@ def _start(home: Home, files: Files, settings: Settings, names: list[str]) -> No
             "PYTHONUNBUFFERED": "1",
         }
     )
+    if home.api_port is not None:
+        for name, value in preflight.api_environment(settings, STATE.with_name("api").absolute()).items():
+            os.environ.setdefault(name, value)
     os.set_inheritable(lock, True)  # supervisord holds the lock as long as it lives
     # supervisord takes a hang-up for an order to start everything anew: a closed terminal shall change nothing.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})

@@ -11,8 +11,13 @@ import socket
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from smartdrive_dagster.up.programs import Home, script
+
+if TYPE_CHECKING:
+    from smartdrive_dagster.settings import Settings
 
 _DAGSTER_YAML = Path(__file__).parents[2] / "dagster.yaml"
 
@@ -31,6 +36,8 @@ def check(home: Home) -> None:
         require_edge()
         _require_free(home.broker_address, home.broker_port, "--broker-port")
     _require_free("127.0.0.1", home.ui_port, "--port")
+    if home.api_port is not None:
+        _require_free("127.0.0.1", home.api_port, "--api-port")
 
 
 def require_edge() -> str:
@@ -46,6 +53,34 @@ def require_edge() -> str:
             "a broker that runs already with --no-broker --broker-host"
         )
     return command
+
+
+def has_api(wanted: bool | None) -> bool:
+    """Whether the REST API is run: as the owner wants, and otherwise where it is installed.
+
+    Raises:
+        PreflightError: it is wanted, and not installed.
+    """
+    is_there = os.access(script("smartdrive-api"), os.X_OK)
+    if wanted and not is_there:
+        raise PreflightError("smartdrive-api is not installed: run `pip install './api[home]'`, or say --no-api")
+    return is_there if wanted is None else wanted
+
+
+def api_environment(settings: Settings, folder: Path) -> dict[str, str]:
+    """What tells the REST API and the lake of one another; what the owner has set counts more.
+
+    Args:
+        settings: of the lake.
+        folder: where the API keeps its state.
+    """
+    data = folder / "postgres"
+    embedded = f"postgresql://smartdrive@/postgres?host={quote(str(data), safe='')}"
+    return {
+        "SMARTDRIVE_API_DATABASE_DIRECTORY": str(data),
+        "SMARTDRIVE_API_LANDING_URL": settings.landing_url,
+        "SMARTDRIVE_SERVING_URL": os.environ.get("SMARTDRIVE_API_DATABASE_URL", embedded),
+    }
 
 
 def issue_certificates(home: Home, names: Sequence[str]) -> None:

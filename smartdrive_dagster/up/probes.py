@@ -136,6 +136,20 @@ class ServerInfo(msgspec.Struct, frozen=True, tag=True):
         return None
 
 
+class ApiReady(msgspec.Struct, frozen=True, tag=True):
+    """The REST API answers that it and its database can serve."""
+
+    url: str
+
+    def look(self, _process: Process) -> Fault | None:
+        """None is healthy."""
+        try:
+            _ask(f"{self.url}/readyz")
+        except _UnansweredError as error:
+            return Fault(str(error))
+        return None
+
+
 class DaemonHeartbeats(msgspec.Struct, frozen=True, tag=True):
     """Every daemon that the instance requires wrote a heartbeat lately, and since its process started.
 
@@ -162,11 +176,11 @@ class DaemonHeartbeats(msgspec.Struct, frozen=True, tag=True):
         return Fault(f"no heartbeat of {', '.join(silent)} for {_DAEMON_SILENT_S:.0f} s") if silent else None
 
 
-Probe = TlsHandshake | LanderHeartbeat | CodeServerHealth | ServerInfo | DaemonHeartbeats
+Probe = TlsHandshake | LanderHeartbeat | CodeServerHealth | ServerInfo | ApiReady | DaemonHeartbeats
 
 
 class _UnansweredError(Exception):
-    """The webserver gave no answer; the text says how."""
+    """A server gave no answer; the text says how."""
 
 
 def _ask(url: str, body: dict[str, str] | None = None) -> Any:

@@ -63,6 +63,7 @@ class Home:
         lander: name of the lander's certificate, and of its session.
         ui_port: of the Dagster UI, on 127.0.0.1.
         patience_s: see `Plan`.
+        api_port: of the REST API, on 127.0.0.1; None where it is not run.
     """
 
     certificates: Path
@@ -73,11 +74,22 @@ class Home:
     lander: str
     ui_port: int
     patience_s: float
+    api_port: int | None = None
 
     @property
     def ui(self) -> str:
         """URL of the Dagster UI."""
         return f"http://127.0.0.1:{self.ui_port}"
+
+    @property
+    def api(self) -> str:
+        """URL of the REST API."""
+        return f"http://127.0.0.1:{self.api_port}"
+
+    @property
+    def api_summary(self) -> str:
+        """What is said of the API beside the rest; nothing where it is not run."""
+        return "" if self.api_port is None else f", API {self.api}"
 
 
 def plan(home: Home, files: Files) -> Plan:
@@ -128,14 +140,28 @@ def plan(home: Home, files: Files) -> Plan:
             probes.ServerInfo(home.ui),
             starts_after=("code-server",),
         ),
+        *_api(home),
     )
-    return Plan(programs, home.patience_s, f"UI {home.ui}, broker {where}")
+    return Plan(programs, home.patience_s, f"UI {home.ui}, broker {where}{home.api_summary}")
 
 
 def script(name: str) -> str:
     """Path of a command: the one beside this interpreter, else the one on the PATH, else its bare name."""
     beside = Path(sys.executable).with_name(name)
     return str(beside) if os.access(beside, os.X_OK) else shutil.which(name) or name
+
+
+def _api(home: Home) -> tuple[Program, ...]:
+    if home.api_port is None:
+        return ()
+    return (
+        Program(
+            "api",
+            (script("smartdrive-api"), "serve", "--port", str(home.api_port)),
+            probes.ApiReady(home.api),
+            stops_within_s=30,  # with its database
+        ),
+    )
 
 
 def _broker(home: Home) -> tuple[str, ...]:

@@ -36,7 +36,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "road": {"landing", "up"},
     "watch": READING | {"alerting", "defs", "screens", "status", "up"},
     **{
-        name: READING | COMMANDS | {"alerting", "defs", "fleet", "road", "up", "watch"}
+        name: READING | COMMANDS | {"alerting", "defs", "fleet", "road", "serving", "up", "watch"}
         for name in ("cli", "commands", "demo", "processing", "status", "screens")
     },
     "__init__": {"lake", "settings", "tables"},  # connect()

@@ -17,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
@@ -28,7 +29,7 @@ from smartdrive_dagster.tables import silver
 from smartdrive_dagster.up.programs import script
 from tests.messages import telemetry
 
-PROGRAMS = ["broker", "lander", "code-server", "daemon", "webserver"]
+PROGRAMS = ["broker", "lander", "code-server", "daemon", "webserver", "api"]
 STOPS_WITHIN_S = 30.0
 
 
@@ -49,7 +50,8 @@ class Home:
 
     def __init__(self) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="up"))  # short: a socket lies below
-        self.ui, self.broker = free_port(), free_port()
+        self.directory.chmod(0o755)  # root's PostgreSQL runs as another
+        self.ui, self.broker, self.api = free_port(), free_port(), free_port()
         self.certificates = self.directory / ".smartdrive" / "certificates"
         self.output = self.directory / "output"
         self._process: subprocess.Popen[bytes] | None = None
@@ -78,6 +80,7 @@ class Home:
 
     def start(self, **environment: str) -> None:
         command = [script("smartdrive"), "up", "--port", str(self.ui), "--broker-port", str(self.broker)]
+        command += ["--api-port", str(self.api)]
         with self.output.open("wb") as output:
             self._process = subprocess.Popen(
                 [*command, "--patience", "5"],
@@ -111,6 +114,16 @@ class Home:
                 continue
         return found
 
+    def database(self) -> list[int]:
+        """The PostgreSQL of the API, if it runs; it has an environment of its own."""
+        try:
+            pid = int(
+                (self.directory / ".smartdrive" / "api" / "postgres" / "postmaster.pid").read_text().split()[0]
+            )
+        except (FileNotFoundError, IndexError):
+            return []
+        return [pid] if Path(f"/proc/{pid}").exists() else []
+
     def prober(self) -> int:
         (pid,) = [pid for pid in self.processes() if b"up.prober" in Path(f"/proc/{pid}/cmdline").read_bytes()]
         return pid
@@ -130,7 +143,7 @@ class Home:
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
-        for pid in self.processes():
+        for pid in [*self.processes(), *self.database()]:
             os.kill(pid, signal.SIGKILL)
         shutil.rmtree(self.directory, ignore_errors=True)
 
@@ -209,6 +222,19 @@ def test_a_message_of_a_device_lands_and_reaches_silver(home: Home) -> None:
     until(lambda: lakehouse.open(silver.TELEMETRY).count() == 60, "the samples", 90)
 
 
+def test_what_gold_makes_of_it_is_published_to_the_api(home: Home) -> None:
+    (published,) = home.database()
+    data = home.directory / ".smartdrive" / "api" / "postgres"
+    assert published
+    with psycopg.connect(host=str(data), user="smartdrive", dbname="postgres", autocommit=True) as connection:
+
+        def trips() -> int:
+            counted = connection.execute("select count(*) from serving.trips").fetchone()
+            return counted[0] if counted else 0
+
+        until(lambda: trips() == 1, "the trip in the API's database", 180)
+
+
 def test_status_is_zero_while_all_is_healthy(home: Home) -> None:
     until(home.are_healthy, "health")
     assert home.up("--status").returncode == 0
@@ -264,6 +290,7 @@ def test_sigterm_ends_all_in_order_and_leaves_nothing(empty_home: Home) -> None:
     order = [line.split("stopped: ")[1].split()[0] for line in ending.splitlines() if "stopped: " in line]
     assert order == ["health", *reversed(PROGRAMS)]
     assert home.processes() == set()
+    assert home.database() == []
     assert home.up("--status").returncode == 2
 
 
@@ -279,10 +306,11 @@ def test_nothing_is_left_when_supervisord_is_killed(empty_home: Home, without: s
 
 
 def test_a_taken_port_is_named_before_anything_starts(empty_home: Home) -> None:
-    for option in ("--port", "--broker-port"):
+    for option in ("--port", "--broker-port", "--api-port"):
         with socket.create_server(("127.0.0.1", 0)) as server:
             port = str(server.getsockname()[1])
-            free = {"--port": str(empty_home.ui), "--broker-port": str(empty_home.broker)} | {option: port}
+            free = {"--port": str(empty_home.ui), "--broker-port": str(empty_home.broker)}
+            free |= {"--api-port": str(empty_home.api)} | {option: port}
             refused = empty_home.up(*[text for pair in free.items() for text in pair])
         assert refused.returncode == 1
         assert f"127.0.0.1:{port}" in refused.stderr

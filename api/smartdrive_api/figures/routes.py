@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Annotated, Any, Final, Literal
-from uuid import UUID
 
 from fastapi import APIRouter, Depends, Path, Query
 from fastapi.responses import StreamingResponse
@@ -16,6 +15,7 @@ from smartdrive_api.figures import answers, exports, reading, tables
 from smartdrive_api.figures.health import health_report
 from smartdrive_api.figures.reading import Sight
 from smartdrive_api.identity.caller import SIGNED_IN, Caller
+from smartdrive_api.identity.routes import identity_of
 from smartdrive_api.problems import FieldError, Problem, invalid, responses
 from smartdrive_api.services import NeedsServices, Services
 from smartdrive_api.vehicles import garage
@@ -27,7 +27,7 @@ _MAX_DAYS: Final = 1_100  # three years: one row of a day is small, and a graph 
 _MAX_EXPORT_DAYS: Final = 366
 _VEHICLE: Final = responses(401, 404, 409, 422, 503)
 
-Id = Annotated[UUID, Path(description="of the registration")]
+Id = Annotated[str, Path(description="of the registration")]
 First = Annotated[date | None, Query(alias="from", description="first day, UTC", examples=["2025-05-01"])]
 Last = Annotated[date | None, Query(alias="to", description="last day, UTC; today where none is named")]
 Limit = Annotated[int, Query(ge=1, le=200, description="rows of a page")]
@@ -36,7 +36,7 @@ Cursor = Annotated[str | None, Query(max_length=200, description="of the page be
 
 def _seen(id: Id, caller: Caller, services: NeedsServices) -> Iterator[tuple[Connection, Sight]]:  # noqa: A002 - the path says so
     with services.engine.connect() as connection:
-        yield connection, reading.sight(garage.seen(connection, caller.account_id, id))
+        yield connection, reading.sight(garage.seen(connection, caller.account_id, identity_of(id)))
 
 
 Seen = Annotated[tuple[Connection, Sight], Depends(_seen)]
@@ -87,7 +87,7 @@ def export_trips(
     On a map a trip is a line from where it began to where it ended; both are rounded to 0.01°.
     """
     with services.engine.connect() as connection:
-        sight = reading.sight(garage.seen(connection, caller.account_id, id))
+        sight = reading.sight(garage.seen(connection, caller.account_id, identity_of(id)))
     begin, end = _days(services, first, last, _MAX_EXPORT_DAYS)
     began = tables.TRIPS.c.started_at
     found = reading.trips(sight, *_span(begin, end)).order_by(began, tables.TRIPS.c.trip_id)

@@ -1,0 +1,116 @@
+"""With many vehicles and a year of days, no question reads a table from end to end: PostgreSQL's plans say so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+from uuid import UUID
+
+import pytest
+from smartdrive_api.figures import tables
+from smartdrive_api.figures.tables import SCHEMA
+from smartdrive_api.models import Base
+from smartdrive_api.vehicles import garage
+from smartdrive_api.vehicles.vin import vehicle_id
+from sqlalchemy import Boolean, Double, Table, event, text
+from sqlalchemy.types import BigInteger, Date, DateTime
+
+from api.tests.calling import LAKE_SECRET, Api, Person
+
+VIN = "1M8GDM9AXKP042788"
+VEHICLES = 40
+DAYS = 365
+
+ROUTES = (
+    "status",
+    "trips",
+    "trips?from=2025-05-01&to=2025-06-01",
+    "trips/export?from=2025-05-01&to=2025-06-01",
+    "battery?from=2025-05-01&to=2025-06-01",
+    "alerts",
+    "alerts?state=open",
+    "codes",
+    "codes?open=true",
+    "score?from=2025-05-01&to=2025-06-01",
+    "days?from=2025-05-01&to=2025-06-01",
+    "health-report",
+)
+
+
+def filled(table: Table) -> str:
+    """A statement that fills a table with one row per vehicle and day; the caller's vehicle is one of them."""
+
+    def value(column: Any) -> str:
+        if column.name == "vehicle_id":
+            return "case when v = 0 then :mine else 'v' || v end"
+        if column.name == "is_open":
+            return "d % 100 = 0"
+        if column.name == "severity":
+            return "'info'"
+        if column.name == "state":
+            return "case when d % 100 = 0 then 'open' else 'resolved' end"
+        kinds = {
+            Date: "date '2025-01-01' + d",
+            DateTime: "timestamptz '2025-01-01' + d * interval '1 day'",
+            Boolean: "false",
+            Double: "d",
+            BigInteger: "d",
+        }
+        return kinds.get(type(column.type), "v || '-' || d")
+
+    columns = [column for column in table.columns if not column.nullable]
+    names = ", ".join(column.name for column in columns)
+    values = ", ".join(value(column) for column in columns)
+    series = f"generate_series(0, {VEHICLES - 1}) v, generate_series(0, {DAYS - 1}) d"
+    return f"insert into {SCHEMA}.{table.name} ({names}) select {values} from {series}"  # noqa: S608 - our own names
+
+
+@pytest.fixture(scope="module")
+def owner(api: Api) -> tuple[Person, str]:
+    mine = vehicle_id(VIN, LAKE_SECRET.encode())
+    with api.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        for table in Base.metadata.tables.values():
+            if "vehicle_id" in table.c and table.schema == SCHEMA:
+                connection.execute(text(filled(table)), {"mine": mine})
+        connection.execute(text("analyze"))
+    person = api.person("plans@example.org")
+    id_: str = api.post("/v1/vehicles", {"vin": VIN}, person).json()["id"]
+    with api.engine.begin() as connection:
+        garage.confirm(connection, UUID(id_), api.clock())
+    return person, id_
+
+
+@pytest.fixture
+def asked(api: Api) -> Iterator[list[tuple[str, Any]]]:
+    """The questions that reach the published tables meanwhile."""
+    found: list[tuple[str, Any]] = []
+
+    def note(_c: object, _k: object, statement: str, parameters: object, *_: object) -> None:
+        if f"{SCHEMA}." in statement and not statement.startswith("EXPLAIN"):
+            found.append((statement, parameters))
+
+    event.listen(api.engine, "before_cursor_execute", note)
+    yield found
+    event.remove(api.engine, "before_cursor_execute", note)
+
+
+def read_whole(api: Api, statement: str, parameters: Any) -> list[str]:
+    with api.engine.connect() as connection:
+        plan = connection.exec_driver_sql(f"EXPLAIN {statement}", parameters).scalars().all()
+    return [line for line in plan if "Seq Scan" in line and tables.PUBLICATIONS.name not in line]
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_every_question_is_answered_from_an_index(
+    api: Api, owner: tuple[Person, str], asked: list[tuple[str, Any]], route: str
+) -> None:
+    person, id_ = owner
+    answer = api.client.get(f"/v1/vehicles/{id_}/{route}", headers=person.headers)
+    assert answer.status_code == 200, answer.text
+    assert asked
+    for statement, parameters in asked:
+        assert read_whole(api, statement, parameters) == [], statement
+
+
+def test_a_question_without_an_index_is_noticed(api: Api, owner: tuple[Person, str]) -> None:
+    assert read_whole(api, "select * from serving.trips where distance_km = %(km)s", {"km": 1.0})
