@@ -34,7 +34,7 @@ PATH: Final = "/assets/marts/vehicle_daily?view=lineage&lineageScope=upstream&li
 WINDOW: Final = (2200, 960)
 SCALE: Final = 0.7
 _PATIENCE_S: Final = 120.0
-_CHROMIUM: Final = (
+CHROMIUM: Final = (
     "--headless",
     "--no-sandbox",
     "--disable-gpu",
@@ -73,13 +73,13 @@ def main() -> None:
                 "0",
             )  # every table, few rows
             subprocess.run(demo, cwd=home, env=_environment(home), check=True, capture_output=True)  # noqa: S603
-        port = _free_port()
+        port = free_port()
         server = (BIN / "dagster-webserver", "-w", ROOT / "workspace.yaml", "-h", "127.0.0.1", "-p", str(port))
         profile = scratch / "chromium"
-        browser = [chromium, *_CHROMIUM, f"--user-data-dir={profile}", "about:blank"]
-        with _running(server, scratch, _environment(home)), _running(browser, scratch, os.environ):
+        browser = [chromium, *CHROMIUM, f"--user-data-dir={profile}", "about:blank"]
+        with running(server, scratch, _environment(home)), running(browser, scratch, os.environ):
             _wait_for_port(port, scratch / "dagster-webserver.log")
-            with connect(_page_socket(profile), max_size=None) as socket_:
+            with connect(page_socket(profile), max_size=None) as socket_:
                 given.output.parent.mkdir(exist_ok=True)
                 given.output.write_bytes(_photograph(Page(socket_), f"http://127.0.0.1:{port}{PATH}"))
     sys.stdout.write(f"{given.output}: {given.output.stat().st_size:,} bytes\n")
@@ -149,7 +149,7 @@ def _environment(home: Path) -> Mapping[str, str]:
 
 
 @contextmanager
-def _running(command: Sequence[str | Path], home: Path, environment: Mapping[str, str]) -> Iterator[None]:
+def running(command: Sequence[str | Path], home: Path, environment: Mapping[str, str]) -> Iterator[None]:
     """A process and all its children, which end with the block."""
     with (home / f"{Path(command[0]).name}.log").open("wb") as log:
         process = subprocess.Popen(  # noqa: S603
@@ -166,7 +166,8 @@ def _running(command: Sequence[str | Path], home: Path, environment: Mapping[str
                 process.wait()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nobody listens on, on the loopback."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -182,7 +183,7 @@ def _wait_for_port(port: int, log: Path) -> None:
     raise TimeoutError(f"dagster-webserver did not open its port: {log.read_text()[-2000:]}")
 
 
-def _page_socket(profile: Path) -> str:
+def page_socket(profile: Path) -> str:
     """The WebSocket address of the browser's first tab."""
     announced = profile / "DevToolsActivePort"
     deadline = time.monotonic() + _PATIENCE_S

@@ -20,6 +20,7 @@ from smartdrive_api.figures import routes as figures
 from smartdrive_api.identity import routes as identity
 from smartdrive_api.identity import well_known
 from smartdrive_api.observing import Observing
+from smartdrive_api.page import routes as page
 from smartdrive_api.services import Services, utc_now
 from smartdrive_api.settings import Settings
 from smartdrive_api.vehicles import routes as vehicles
@@ -50,7 +51,14 @@ def create_app(settings: Settings, engine: Engine, now: Callable[[], datetime] =
         separate_input_output_schemas=False,
     )
     app.state.services = services
-    for router in (operations.router, identity.router, well_known.router, vehicles.router, figures.router):
+    for router in (
+        operations.router,
+        identity.router,
+        well_known.router,
+        vehicles.router,
+        figures.router,
+        page.router,
+    ):
         app.include_router(router)
     app.add_exception_handler(problems.Problem, problems.on_problem)
     app.add_exception_handler(HTTPException, problems.on_http_error)

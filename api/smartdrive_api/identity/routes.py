@@ -141,15 +141,33 @@ def register(body: Registering, request: Request, services: NeedsServices) -> Re
 @router.post("/token", responses=responses(401, 422, 429, 503))
 def token(body: SigningIn, request: Request, services: NeedsServices) -> Tokens:
     """Sign in: begin a session. An unknown address and a wrong password are one answer, and take as long."""
+    return _tokens(services, sign_in(services, request, body.email, body.password, body.device))
+
+
+def sign_in(
+    services: Services, request: Request, email: str, password: str, device: str | None
+) -> sessions.Refresh:
+    """Begin a session, in as much time for an unknown address as for a wrong password.
+
+    Args:
+        services: of the app.
+        request: from which address it is asked for.
+        email: in lower case.
+        password: as it was given.
+        device: under which name the session is listed.
+
+    Raises:
+        Problem: 401 where they do not belong together, 429 after too many attempts.
+    """
     now = services.now()
     address = rate_limits.household(client_address(request, services.settings.trusted_proxies))
     rate_limits.take(services.engine, rate_limits.SIGN_IN_OF_ADDRESS, address, now)
-    rate_limits.take(services.engine, rate_limits.SIGN_IN_TO_ACCOUNT, body.email, now)
+    rate_limits.take(services.engine, rate_limits.SIGN_IN_TO_ACCOUNT, email, now)
     with services.engine.connect() as connection:
         account = connection.execute(
-            select(Account.account_id, Account.password_hash).where(Account.email == body.email)
+            select(Account.account_id, Account.password_hash).where(Account.email == email)
         ).one_or_none()
-    given = body.password[: MAX_LENGTH + 1]  # longer than any that is kept: wrong, and as quickly so
+    given = password[: MAX_LENGTH + 1]  # longer than any that is kept: wrong, and as quickly so
     if not services.passwords.verify(given, account.password_hash if account else None) or account is None:
         raise Problem(401, "wrong_credentials", "No account has this address and this password.")
     outdated = services.passwords.is_outdated(account.password_hash)
@@ -161,8 +179,7 @@ def token(body: SigningIn, request: Request, services: NeedsServices) -> Tokens:
                 .where(Account.account_id == account.account_id, Account.password_hash == account.password_hash)
                 .values(password_hash=kept)
             )
-        opened = sessions.open_session(connection, account.account_id, body.device, now, services.settings)
-    return _tokens(services, opened)
+        return sessions.open_session(connection, account.account_id, device, now, services.settings)
 
 
 @router.post("/refresh", responses=responses(401, 422, 429, 503))

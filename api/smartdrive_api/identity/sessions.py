@@ -145,6 +145,11 @@ def forget_ended(connection: Connection, now: datetime) -> int:
     return connection.execute(delete(Session).where(Session.expires_at <= now)).rowcount
 
 
+def hashed(token: str) -> bytes | None:
+    """What the database knows of a refresh token; None for a text that is none."""
+    return _hash(token) if _FORM.fullmatch(token) else None
+
+
 def _new_token() -> str:
     return _PREFIX + secrets.token_urlsafe(32)
 
