@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable
 from datetime import UTC, date, datetime
@@ -14,6 +15,8 @@ import psycopg
 import pytest
 from smartdrive_api.database import connect
 from smartdrive_api.figures import reading
+from smartdrive_api.models import Base
+from sqlalchemy import make_url
 
 from smartdrive_dagster.definitions import definitions
 from smartdrive_dagster.defs.resources import LakeResource
@@ -22,11 +25,12 @@ from smartdrive_dagster.domain.dtc_knowledge import CodeBook
 from smartdrive_dagster.knowledge.explanations import explain, explained_codes
 from smartdrive_dagster.knowledge.trouble_codes import load_book
 from smartdrive_dagster.lake.lakehouse import Lakehouse
+from smartdrive_dagster.processing import ProcessingError, process
 from smartdrive_dagster.serving.database import ServingError, serving
 from smartdrive_dagster.serving.publishing import due_days, miscounted, publish, publish_codes
 from smartdrive_dagster.settings import Settings
 from smartdrive_dagster.tables.gold import TRIPS
-from tests.conftest import RowsOf
+from tests.conftest import ROOT, RowsOf
 
 FIRST = date(2025, 6, 1)
 VEHICLES = ("a" * 26, "b" * 26)
@@ -215,6 +219,35 @@ def test_what_cannot_be_published_says_why(world: World, empty_database: Callabl
         world.publish()
 
 
+def test_each_program_can_do_its_own_with_the_role_that_the_docs_give_it(world: World) -> None:
+    page = (ROOT / "docs" / "how-to" / "show-owners-their-cars.md").read_text()
+    (grants,) = re.findall(r"```sql\n(.*?)```", page, re.DOTALL)
+    for role in ("publisher", "api"):  # of the server, which other tests share
+        if world.sql(f"select 1 from pg_roles where rolname = '{role}'"):  # noqa: S608
+            grants = grants.replace(f"create role {role} login;", "")
+    for statement in filter(str.strip, grants.split(";")):
+        world.sql(statement)
+    world.write({1: 2})
+    owner = world.url
+    url = make_url(owner)
+    world.url = url.set(username="publisher").render_as_string(hide_password=False)
+    assert world.publish() == 2
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        world.sql("select count(*) from accounts")
+    world.url = url.set(username="api").render_as_string(hide_password=False)
+    assert world.sql("select count(*) from serving.trips") == [(2,)]
+    assert world.sql("delete from accounts") == []
+    assert world.sql("select count(*) from alembic_version") == [(1,)]
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        world.sql("delete from serving.trips")
+
+
+def test_what_the_api_takes_for_granted_the_lake_requires() -> None:
+    for table in served_tables():
+        for column in Base.metadata.tables[f"serving.{table.name}"].columns:
+            assert column.nullable or table.by_name[column.name].required, f"{table}.{column.name}"
+
+
 @pytest.fixture(scope="module")
 def book() -> CodeBook:
     return load_book()
@@ -274,6 +307,20 @@ class TestThroughDagster:
             ]
             assert [check.asset_key.to_user_string() for check in failed] == ["serving/trips"]
             assert due_tables(settings) == ["gold.trips"]
+
+    def test_processing_by_hand_publishes_too_and_says_where_it_cannot(
+        self, world: World, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        world.write({1: 3})
+        steps: list[str] = []
+        with dg.DagsterInstance.ephemeral() as instance:
+            assert process(settings, instance, lambda step: steps.append(step.job)) == 1
+            assert process(settings, instance) == 0
+            assert steps == ["publish"]
+            assert world.agrees()
+            monkeypatch.setenv("SMARTDRIVE_SERVING_URL", "postgresql://smartdrive@127.0.0.1:1/nothing")
+            with pytest.raises(ProcessingError, match="does not let us in"):
+                process(Settings(lake_url=settings.lake_url, landing_url=settings.landing_url), instance)
 
     def test_without_a_database_nothing_is_asked_for(
         self, world: World, settings: Settings, monkeypatch: pytest.MonkeyPatch
