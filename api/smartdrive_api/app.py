@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from smartdrive_api import operations, problems
+from smartdrive_api.erasures import routes as erasures
 from smartdrive_api.figures import routes as figures
 from smartdrive_api.identity import routes as identity
 from smartdrive_api.identity import well_known
@@ -51,15 +52,8 @@ def create_app(settings: Settings, engine: Engine, now: Callable[[], datetime] =
         separate_input_output_schemas=False,
     )
     app.state.services = services
-    for router in (
-        operations.router,
-        identity.router,
-        well_known.router,
-        vehicles.router,
-        figures.router,
-        page.router,
-    ):
-        app.include_router(router)
+    for part in (operations, identity, well_known, vehicles, figures, erasures, page):
+        app.include_router(part.router)
     app.add_exception_handler(problems.Problem, problems.on_problem)
     app.add_exception_handler(HTTPException, problems.on_http_error)
     app.add_exception_handler(RequestValidationError, problems.on_invalid_request)

@@ -46,6 +46,9 @@ MAY: Final = {
             *("status", "trips", "trips/export", "battery", "alerts", "score", "codes", "days", "health-report"),
         )
     },
+    ("delete", "/v1/vehicles/{id}/data"): (202, 403, 404, 401, 401),
+    ("delete", "/v1/account"): (403, 403, 403, 401, 401),  # the password is a wrong one
+    ("get", "/v1/erasures/{erasure_id}"): (404, 404, 404, 404, 404),  # nobody has asked for this one
     ("get", "/v1/dtc/{code}"): (503, 503, 503, 401, 401),  # the lake has published nothing here
 }
 VIN: Final = "1M8GDM9AXKP042788"
@@ -55,6 +58,7 @@ BODIES: Final[dict[tuple[str, str], Any]] = {
     ("post", "/v1/refresh"): {"refresh_token": "sdr_" + "x" * 43},
     ("post", "/v1/vehicles"): {"vin": VIN},
     ("patch", "/v1/vehicles/{id}"): {"name": "another"},
+    ("delete", "/v1/account"): {"password": "another phrase"},
     ("post", "/v1/vehicles/{id}/shares"): {"email": "friend@example.org"},
 }
 
@@ -109,7 +113,8 @@ class World:
         share = client.post(
             f"/v1/vehicles/{vehicle}/shares", json={"email": self.emails["shared"]}, headers=owner
         ).json()["share_id"]
-        return {"id": vehicle, "share_id": share, "session_id": self.claims["sid"], "code": "P0171"}
+        ids = {"id": vehicle, "share_id": share, "session_id": self.claims["sid"]}
+        return ids | {"code": "P0171", "erasure_id": str(uuid4())}
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ from sqlalchemy import (
     PrimaryKeyConstraint,
     Table,
     Text,
+    Uuid,
 )
 
 from smartdrive_api.models import Base
@@ -27,6 +28,7 @@ _KINDS: Final[dict[str, Any]] = {
     "float": Double,
     "bool": Boolean,
     "date": Date,
+    "uuid": Uuid,
     "instant": DateTime(timezone=True),
 }
 
@@ -58,6 +60,16 @@ DTC_CODES: Final = _table(
     code="text",
     language="text",
     explanation="text!",
+)
+ERASURES: Final = _table(
+    "erasures",
+    "erasure_id",
+    erasure_id="uuid",
+    vin="text",
+    requested_at="instant!",
+    tombstone="text",
+    finished_at="instant",
+    receipt="text",
 )
 TRIPS: Final = _table(
     "trips",
