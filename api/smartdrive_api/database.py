@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from smartdrive_api.secret_values import SecretUnavailableError, read_secret
 from smartdrive_api.settings import Settings
 
-HEAD: Final = "0002"  # the newest migration; kept here so that a request need not load Alembic
+HEAD: Final = "0003"  # the newest migration; kept here so that a request need not load Alembic
 
 
 @contextmanager
