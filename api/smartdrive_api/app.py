@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -18,12 +18,14 @@ from starlette.responses import Response
 from smartdrive_api import operations, problems
 from smartdrive_api.erasures import routes as erasures
 from smartdrive_api.figures import routes as figures
+from smartdrive_api.identity import account, well_known
 from smartdrive_api.identity import routes as identity
-from smartdrive_api.identity import well_known
-from smartdrive_api.observing import Observing
+from smartdrive_api.observing import Counting, Observing
 from smartdrive_api.page import routes as page
 from smartdrive_api.services import Services, utc_now
 from smartdrive_api.settings import Settings
+from smartdrive_api.telemetry import routes as telemetry
+from smartdrive_api.telemetry.batch import MAX_SENT
 from smartdrive_api.vehicles import routes as vehicles
 
 VERSION: Final = "0.1.0"
@@ -33,13 +35,16 @@ _DESCRIPTION: Final = (
 )
 
 
-def create_app(settings: Settings, engine: Engine, now: Callable[[], datetime] = utc_now) -> FastAPI:
+def create_app(
+    settings: Settings, engine: Engine, now: Callable[[], datetime] = utc_now, *, counting: Sequence[Counting] = ()
+) -> FastAPI:
     """An app on a database.
 
     Args:
         settings: read once by whoever starts the program.
         engine: a database with the tables of this version.
         now: the clock.
+        counting: who count requests beside `/metrics`.
     """
     services = Services.of(settings, engine, now)
     app = _App(
@@ -52,14 +57,14 @@ def create_app(settings: Settings, engine: Engine, now: Callable[[], datetime] =
         separate_input_output_schemas=False,
     )
     app.state.services = services
-    for part in (operations, identity, well_known, vehicles, figures, erasures, page):
+    for part in (operations, identity, account, well_known, vehicles, telemetry, figures, erasures, page):
         app.include_router(part.router)
     app.add_exception_handler(problems.Problem, problems.on_problem)
     app.add_exception_handler(HTTPException, problems.on_http_error)
     app.add_exception_handler(RequestValidationError, problems.on_invalid_request)
     for away in (OperationalError, InterfaceError, PoolTimeoutError):
         app.add_exception_handler(away, _on_database_away)
-    app.add_middleware(Observing, metrics=services.metrics)
+    app.add_middleware(Observing, counting=(services.metrics, *counting), larger={telemetry.PATH: MAX_SENT})
     return app
 
 

@@ -1,22 +1,29 @@
 """The same app behind a load balancer or API Gateway: `smartdrive_api.aws.handler` is the Lambda handler.
 
-It needs SMARTDRIVE_API_DATABASE_URL: a function has no disk that stays for an embedded database.
+It needs SMARTDRIVE_API_DATABASE_URL and SMARTDRIVE_API_LANDING_URL: a function has no disk that stays, neither for
+an embedded database nor for landing objects.
 """
 
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Final
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from smartdrive_api.app import create_app
 from smartdrive_api.database import external
+from smartdrive_api.observing import operation_of
 from smartdrive_api.settings import Settings
 
 if TYPE_CHECKING:
     from mangum import Mangum
     from mangum.types import LambdaContext
+
+
+NAMESPACE: Final = "SmartDrive"
+SERVICE: Final = "smartdrive-api"
 
 
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
@@ -43,9 +50,29 @@ class AddressOfBalancer:
         await self._app(scope, receive, send)
 
 
+class CloudWatchMetrics:
+    """Throughput, latency and success, as lines of the log that CloudWatch makes metrics of (EMF).
+
+    `Requests` (count), `Successes` (count, all but 5xx) and `Latency` (milliseconds), each for the service, on
+    which an alarm can be set, and for each of its operations.
+    """
+
+    def count(self, scope: Scope, status: int, seconds: float) -> None:
+        """Write the line of one answer."""
+        from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
+
+        line = EphemeralMetrics(namespace=NAMESPACE, service=SERVICE)
+        line.add_dimensions(service=SERVICE, operation=" ".join(operation_of(scope)))
+        line.add_metric("Requests", MetricUnit.Count, 1)
+        line.add_metric("Successes", MetricUnit.Count, int(status < HTTPStatus.INTERNAL_SERVER_ERROR))
+        line.add_metric("Latency", MetricUnit.Milliseconds, seconds * 1000)
+        line.flush_metrics()
+
+
 @cache
 def _mangum() -> Mangum:
     from mangum import Mangum
 
     settings = Settings()
-    return Mangum(AddressOfBalancer(create_app(settings, external(settings))), lifespan="off")
+    app = create_app(settings, external(settings), counting=[CloudWatchMetrics()])
+    return Mangum(AddressOfBalancer(app), lifespan="off")

@@ -53,6 +53,8 @@ class Account(Base):
     email: Mapped[str] = mapped_column(String(MAX_EMAIL), unique=True)  # lower case
     password_hash: Mapped[str] = mapped_column(String(255))
     created_at: Mapped[datetime]
+    # What its messages name. Random: whoever could guess it could send in its place, and be believed first.
+    device_id: Mapped[str] = mapped_column(String(40), unique=True, default=lambda: f"app-{uuid4()}")
 
 
 class Session(Base):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import time
 import traceback
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, Protocol
 from uuid import uuid4
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
@@ -25,6 +25,20 @@ _HEADERS: Final = (
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
     (b"referrer-policy", b"no-referrer"),
 )
+
+
+class Counting(Protocol):
+    """Whatever keeps counts of answers."""
+
+    def count(self, scope: Scope, status: int, seconds: float) -> None:
+        """Count one answer, of a request that took so many seconds."""
+        ...
+
+
+def operation_of(scope: Scope) -> tuple[str, str]:
+    """The method and the route's template: few values, and nothing that a caller wrote."""
+    method = scope["method"] if scope["method"] in _METHODS else "other"
+    return method, str(getattr(scope.get("route"), "path", "unmatched"))
 
 
 class Metrics:
@@ -48,17 +62,29 @@ class Metrics:
 
     def count(self, scope: Scope, status: int, seconds: float) -> None:
         """Count one answer."""
-        route = str(getattr(scope.get("route"), "path", "unmatched"))
-        method = scope["method"] if scope["method"] in _METHODS else "other"
+        method, route = operation_of(scope)
         self._requests.labels(route, method, f"{status // 100}xx").inc()
         self._seconds.labels(route, method).observe(seconds)
 
 
 class Observing:
-    """The outermost layer: an id, a bound and a count for each request, and a problem for each crash."""
+    """The outermost layer: an id, a bound and a count for each request, and a problem for each crash.
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, clock: Callable[[], float] = time.perf_counter) -> None:
-        self._app, self._metrics, self._clock = app, metrics, clock
+    Args:
+        app: what answers.
+        counting: who are told of each answer.
+        larger: by path, bounds of bodies other than `MAX_BODY` (bytes).
+        clock: seconds that only grow.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        counting: Sequence[Counting],
+        larger: Mapping[str, int],
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self._app, self._counting, self._larger, self._clock = app, counting, larger, clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -67,6 +93,7 @@ class Observing:
             return
         request_id = scope["request_id"] = str(uuid4())
         started, status = self._clock(), 0
+        bound = self._larger.get(scope["path"], MAX_BODY)
 
         async def answer(message: Message) -> None:
             nonlocal status
@@ -78,16 +105,18 @@ class Observing:
             await send(message)
 
         try:
-            if _declared_length(scope) > MAX_BODY:
+            if _declared_length(scope) > bound:
                 raise Problem(413)
-            await self._app(scope, _bounded(receive), answer)
+            await self._app(scope, _bounded(receive, bound), answer)
         except Exception as error:
             if status:
                 raise  # the answer has begun: nothing better can be said any more
             problem = error if isinstance(error, Problem) else _unexpected(error, request_id)
             await _send(answer, problem, request_id)
         finally:
-            self._metrics.count(scope, status or 500, self._clock() - started)
+            seconds = self._clock() - started
+            for one in self._counting:
+                one.count(scope, status or 500, seconds)
 
 
 def _unexpected(error: Exception, request_id: str) -> Problem:
@@ -101,11 +130,11 @@ def _declared_length(scope: Scope) -> int:
     for name, value in scope["headers"]:
         if name == b"content-length":
             # A number of more digits than int takes is more than we take, too.
-            return MAX_BODY + 1 if len(value) > _MAX_DIGITS else int(value) if value.isdigit() else 0
+            return 10**_MAX_DIGITS if len(value) > _MAX_DIGITS else int(value) if value.isdigit() else 0
     return 0
 
 
-def _bounded(receive: Receive) -> Receive:
+def _bounded(receive: Receive, bound: int) -> Receive:
     """A body that ends in a problem where it grows too large, whatever it said of its length."""
     got = 0
 
@@ -113,7 +142,7 @@ def _bounded(receive: Receive) -> Receive:
         nonlocal got
         message = await receive()
         got += len(message.get("body", b""))
-        if got > MAX_BODY:
+        if got > bound:
             raise Problem(413)
         return message
 

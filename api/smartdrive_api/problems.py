@@ -179,7 +179,10 @@ def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def declared(schema: dict[str, Any]) -> dict[str, Any]:
-    """An OpenAPI document in which every error is a problem, the framework's own 422 included."""
+    """An OpenAPI document in which every error is a problem, the framework's own 422 included.
+
+    Whatever takes a body may be sent one that is broken or too large.
+    """
     schemas = schema.setdefault("components", {}).setdefault("schemas", {})
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
@@ -189,5 +192,8 @@ def declared(schema: dict[str, Any]) -> dict[str, Any]:
         for operation in path.values():
             if "422" in operation.get("responses", {}):
                 operation["responses"]["422"] = responses(422)[422]
+            if "requestBody" in operation:
+                for status in (400, 413):
+                    operation["responses"].setdefault(str(status), responses(status)[status])
             operation["responses"] = dict(sorted(operation["responses"].items()))
     return json.loads(json.dumps(schema))  # type: ignore[no-any-return]

@@ -16,6 +16,7 @@ from smartdrive_api.identity.keys import KeyStore
 from smartdrive_api.identity.passwords import Passwords
 from smartdrive_api.observing import Metrics
 from smartdrive_api.settings import Network, Settings
+from smartdrive_api.telemetry.landing import Landing, landing_at
 
 
 def utc_now() -> datetime:
@@ -34,12 +35,15 @@ class Services:
     keys: KeyStore
     access_tokens: AccessTokens
     passwords: Passwords
+    landing: Landing
 
     @classmethod
     def of(cls, settings: Settings, engine: Engine, now: Callable[[], datetime]) -> Services:
         """The services of an app with these settings."""
         keys = KeyStore(settings, now)
-        return cls(settings, engine, Metrics(), now, keys, AccessTokens(settings, keys, now), Passwords(settings))
+        tokens = AccessTokens(settings, keys, now)
+        landing = landing_at(settings.landing_url)
+        return cls(settings, engine, Metrics(), now, keys, tokens, Passwords(settings), landing)
 
 
 def _services(request: Request) -> Services:

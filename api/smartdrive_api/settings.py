@@ -49,7 +49,7 @@ class Settings(BaseSettings):
         description="The lake's secret, which keys vehicle pseudonyms (a secret); never made here",
     )
     landing_url: str = Field(
-        default="landing", description="Root of the landing objects: a path or s3://bucket/prefix; not used yet"
+        default="landing", description="Root of the landing objects: a path or s3://bucket/prefix"
     )
     access_token_s: int = Field(default=900, ge=60, le=900, description="Life of an access token (seconds)")
     leeway_s: int = Field(default=30, ge=0, le=120, description="Difference of clocks that is forgiven (seconds)")

@@ -82,6 +82,10 @@ class Api:
         """Somebody who has registered, was confirmed and has signed in."""
         self.confirm(self.register(email))
         self.forget_limits()
+        return self.signed_in(email)
+
+    def signed_in(self, email: str) -> Person:
+        """Somebody who has an account, in a new session."""
         tokens = self.sign_in(email).json()
         return Person(email, tokens["access_token"], tokens["refresh_token"])
 

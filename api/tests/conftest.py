@@ -99,6 +99,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
         issuer="https://api.test",
         signing_keys=SecretStr(f"file:{folder}/keys.json"),
         lake_secret=SecretStr(LAKE_SECRET),
+        landing_url=str(folder / "landing"),
         argon2_time_cost=1,
         argon2_memory_kib=8,
     )

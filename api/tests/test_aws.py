@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -157,6 +158,47 @@ def test_who_calls_is_what_aws_saw_and_not_what_the_client_wrote(api: Api, shape
     body = {"email": "victim@example.org", "password": PASSWORD}
     assert call(shape, "POST", "/v1/token", body)[0] == 429
     assert call(shape, "GET", "/metrics")[0] == 404
+
+
+def test_each_answer_is_a_line_for_cloudwatch_that_names_the_route_and_nobody(
+    api: Api, capsys: pytest.CaptureFixture[str]
+) -> None:
+    capsys.readouterr()
+    name = "7d7f6f0e-5a44-4b7e-9a70-1f6c5a0f9c11"
+    call(alb, "GET", f"/v1/vehicles/{name}")
+    call(alb, "GET", "/readyz")
+    call(alb, "HACK", f"/{name}")
+    said = capsys.readouterr().out
+    lines = [json.loads(line) for line in said.splitlines()]
+    assert name not in said
+    assert CALLER not in said
+    assert [line["operation"] for line in lines] == ["GET /v1/vehicles/{id}", "GET /readyz", "other unmatched"]
+    for line in lines:
+        (metric,) = line["_aws"]["CloudWatchMetrics"]
+        assert metric["Namespace"] == "SmartDrive"
+        assert metric["Dimensions"] == [["service"], ["service", "operation"]]
+        units = {one["Name"]: one["Unit"] for one in metric["Metrics"]}
+        assert units == {"Requests": "Count", "Successes": "Count", "Latency": "Milliseconds"}
+        assert (line["service"], line["Requests"], line["Successes"]) == ("smartdrive-api", [1.0], [1.0])
+        assert 0 < line["Latency"][0] < 60_000
+
+
+def test_what_fails_is_counted_as_no_success(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    aws.CloudWatchMetrics().count({"method": "GET"}, 503, 0.25)
+    line = json.loads(capsys.readouterr().out)
+    assert (line["Requests"], line["Successes"], line["Latency"]) == ([1.0], [0.0], [250.0])
+
+
+def test_a_batch_comes_through_a_balancer_as_it_was_compressed(api: Api) -> None:
+    email = "sender@example.org"
+    api.confirm(api.register(email))
+    bearer = {"authorization": f"Bearer {api.signed_in(email).access}"}
+    event = alb("POST", "/v1/telemetry/ingest", bearer | {"content-type": "application/json"}, "")
+    event["headers"]["content-encoding"] = "gzip"
+    event |= {"body": base64.b64encode(gzip.compress(b"[{}]")).decode(), "isBase64Encoded": True}
+    answer = aws.handler(event, None)  # type: ignore[arg-type]
+    assert json.loads(base64.b64decode(answer["body"]))["errors"][0]["pointer"] == "#/0/schema"
 
 
 def test_a_function_needs_a_database_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:

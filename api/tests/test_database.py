@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -215,6 +216,24 @@ def test_migrations_go_down_to_nothing_and_up_again(empty_database: Callable[[],
     upgrade(engine)
     assert tables() == all_of_them
     engine.dispose()
+
+
+def test_who_had_an_account_before_gets_a_device_of_their_own(empty_database: Callable[[], str]) -> None:
+    engine = connect(empty_database())
+    upgrade(engine, "0002")
+    with engine.begin() as connection:
+        connection.execute(
+            text(
+                "insert into accounts select gen_random_uuid(), n || '@b.org', '', now() "
+                "from generate_series(1, 3) as n"
+            )
+        )
+    upgrade(engine)
+    with engine.connect() as connection:
+        devices = set(connection.scalars(text("select device_id from accounts")))
+    engine.dispose()
+    assert len(devices) == 3
+    assert all(re.fullmatch(r"app-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", device) for device in devices)
 
 
 def test_the_newest_migration_is_the_one_that_readiness_asks_for() -> None:

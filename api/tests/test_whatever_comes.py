@@ -28,16 +28,20 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
     max_leaves=6,
 )
-FIELDS = ("email", "password", "device", "refresh_token", "vin", "name")
+FIELDS = ("email", "password", "device", "refresh_token", "vin", "name", "current_password", "new_password")
 BODIES = st.dictionaries(st.sampled_from(FIELDS), VALUES, max_size=4) | VALUES
 ROUTES = st.sampled_from(
     [
         *(("POST", f"/v1/{name}") for name in ("register", "token", "refresh", "logout", "vehicles")),
         *(("PATCH", "/v1/vehicles/x"), ("POST", "/v1/vehicles/x/shares"), ("GET", "/v1/sessions")),
+        *(("PUT", "/v1/account/password"), ("POST", "/v1/telemetry/ingest")),
     ]
 )
 TYPES = st.sampled_from(
-    ["application/json", "application/json; charset=utf-16", "text/plain", "multipart/form-data", ""]
+    [
+        *("application/json", "application/json; charset=utf-16", "application/x-ndjson"),
+        *("text/plain", "multipart/form-data", ""),
+    ]
 )
 
 

@@ -13,6 +13,7 @@ from smartdrive_api.app import create_app
 from smartdrive_api.identity.access_tokens import Access, AccessTokens
 from smartdrive_api.settings import Settings
 from smartdrive_api.vehicles import garage
+from sqlalchemy import text
 
 from api.tests.calling import PASSWORD, Api, Person
 
@@ -29,6 +30,8 @@ MAY: Final = {
     ("post", "/v1/token"): EVERYBODY,
     ("post", "/v1/refresh"): (401, 401, 401, 401, 401),  # what counts is the token in the body, here a wrong one
     ("post", "/v1/logout"): (204, 204, 204, 401, 401),
+    ("get", "/v1/account"): (200, 200, 200, 401, 401),
+    ("put", "/v1/account/password"): (204, 204, 204, 401, 401),
     ("get", "/v1/sessions"): (200, 200, 200, 401, 401),
     ("delete", "/v1/sessions"): (204, 204, 204, 401, 401),
     ("delete", "/v1/sessions/{session_id}"): (204, 404, 404, 401, 401),
@@ -50,9 +53,13 @@ MAY: Final = {
     ("delete", "/v1/account"): (403, 403, 403, 401, 401),  # the password is a wrong one
     ("get", "/v1/erasures/{erasure_id}"): (404, 404, 404, 404, 404),  # nobody has asked for this one
     ("get", "/v1/dtc/{code}"): (503, 503, 503, 401, 401),  # the lake has published nothing here
+    ("post", "/v1/telemetry/ingest"): (202, 422, 422, 401, 401),  # who sees a vehicle does not send for it
 }
 VIN: Final = "1M8GDM9AXKP042788"
+DEVICE: Final = "app-of-the-owner"
 BODIES: Final[dict[tuple[str, str], Any]] = {
+    ("put", "/v1/account/password"): {"current_password": PASSWORD, "new_password": PASSWORD},
+    ("post", "/v1/telemetry/ingest"): [{"schema": "telemetry.v1", "vin": VIN, "device_id": DEVICE, "t": []}],
     ("post", "/v1/register"): {"email": "new@example.org", "password": PASSWORD},
     ("post", "/v1/token"): {"email": "owner@example.org", "password": PASSWORD},
     ("post", "/v1/refresh"): {"refresh_token": "sdr_" + "x" * 43},
@@ -79,6 +86,9 @@ class World:
         self.emails = {role: f"{role}@example.org" for role in ("owner", "shared", "other")}
         for email in self.emails.values():
             api.person(email)
+        with api.engine.begin() as connection:
+            owner = {"device": DEVICE, "email": self.emails["owner"]}
+            connection.execute(text("update accounts set device_id = :device where email = :email"), owner)
         self._known: dict[str, dict[str, str]] = {}
 
     def people(self) -> dict[str, dict[str, str]]:

@@ -35,6 +35,8 @@ REGISTER: Final = Limit("registration from an address", 10, timedelta(minutes=10
 REFRESH: Final = Limit("refresh from an address", 120, timedelta(seconds=1))
 REGISTER_VEHICLE: Final = Limit("registration of vehicles by an account", 20, timedelta(minutes=5))
 SHARE: Final = Limit("sharing by an account", 20, timedelta(minutes=5))
+CHANGE_PASSWORD: Final = Limit("change of an account's password", 5, timedelta(minutes=5))
+INGEST: Final = Limit("telemetry of an account", 120, timedelta(seconds=2))
 
 _TAKE: Final = text(
     """

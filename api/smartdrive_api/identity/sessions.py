@@ -130,13 +130,22 @@ def live_sessions(connection: Connection, account_id: UUID, now: datetime) -> li
     return [Session(**row) for row in rows.mappings()]
 
 
-def revoke(connection: Connection, account_id: UUID, now: datetime, session_id: UUID | None = None) -> int:
-    """End one session of an account, or all; how many were ended."""
+def revoke(
+    connection: Connection,
+    account_id: UUID,
+    now: datetime,
+    session_id: UUID | None = None,
+    *,
+    but: UUID | None = None,
+) -> int:
+    """End one session of an account, or all, or all but one; how many were ended."""
     ended = update(Session).where(
         Session.account_id == account_id, Session.revoked_at.is_(None), Session.expires_at > now
     )
     if session_id is not None:
         ended = ended.where(Session.session_id == session_id)
+    if but is not None:
+        ended = ended.where(Session.session_id != but)
     return connection.execute(ended.values(revoked_at=now)).rowcount
 
 

@@ -73,6 +73,16 @@ def visible(connection: Connection, account_id: UUID, registration_id: UUID | No
     return list(connection.execute(found))
 
 
+def confirmed(connection: Connection, account_id: UUID) -> dict[str, datetime | None]:
+    """By VIN, the vehicles that are confirmed as the account's, each with its data_from."""
+    rows = connection.execute(
+        select(Vehicle.vin, Vehicle.data_from).where(
+            Vehicle.owner_id == account_id, Vehicle.confirmed_at.is_not(None), Vehicle.released_at.is_(None)
+        )
+    )
+    return {row.vin: row.data_from for row in rows}
+
+
 def seen(connection: Connection, account_id: UUID, registration_id: UUID) -> Row[Any]:
     """One vehicle that the account may see.
 
