@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dagster as dg
 
+from smartdrive_dagster.defs.erase import erase, erasure_sensor
 from smartdrive_dagster.defs.gold import gold_assets
 from smartdrive_dagster.defs.ingest import LANDING, bronze_and_silver
 from smartdrive_dagster.defs.jobs import (
@@ -34,8 +35,17 @@ def definitions(settings: Settings) -> dg.Definitions:
     return dg.Definitions(
         assets=[LANDING, bronze_and_silver, *gold_assets()],
         asset_checks=TABLE_CHECKS,
-        jobs=[INGEST_JOB, GOLD_JOB, NIGHTLY_CHECKS_JOB, MAINTENANCE_JOB, PRUNING_JOB, notify, fetch_weather],
-        sensors=[landing_sensor, gold_sensor, alert_sensor, failure_sensor],
+        jobs=[
+            INGEST_JOB,
+            GOLD_JOB,
+            NIGHTLY_CHECKS_JOB,
+            MAINTENANCE_JOB,
+            PRUNING_JOB,
+            notify,
+            fetch_weather,
+            erase,
+        ],
+        sensors=[landing_sensor, gold_sensor, alert_sensor, failure_sensor, erasure_sensor],
         schedules=[
             daily_sweep,
             nightly_gold,

@@ -27,9 +27,11 @@ from smartdrive_dagster.domain.claims import (
     settle,
 )
 from smartdrive_dagster.domain.decoding import Decoded, decode_slices, keyed_pseudonym
+from smartdrive_dagster.domain.erasures import NOBODY, Erased
 from smartdrive_dagster.domain.fact_frames import line_touches
 from smartdrive_dagster.domain.retracted import erased, without
 from smartdrive_dagster.lake.lakehouse import Lakehouse, Snapshot
+from smartdrive_dagster.landing.erasing import erase_lines
 from smartdrive_dagster.landing.reader import read_object
 from smartdrive_dagster.landing.store import LandingObject, LandingStore, UnreadableError
 from smartdrive_dagster.tables import Table, bronze, facts, silver
@@ -93,12 +95,14 @@ class Ingestion:
         store: where the landing objects are.
         secret: keys the vehicles' pseudonyms.
         retracted: keys of objects that were taken back: their lines are erased, bring no row and claim nothing.
+        erased: vehicles of which nothing is taken in: a line that names one is erased in landing itself.
     """
 
     lakehouse: Lakehouse
     store: LandingStore
     secret: bytes = field(repr=False)
     retracted: frozenset[str] = frozenset()
+    erased: Erased = NOBODY
 
     def advance(self, day: date, progress: Progress) -> bool:
         """Do one micro-batch of an arrival day; False where nothing was left to do, or could be done."""
@@ -164,6 +168,8 @@ class Ingestion:
         part = _BronzePart()
         for entry in batch:
             try:
+                if self.erased:
+                    entry = erase_lines(self.store, entry, self.erased.names).entry  # noqa: PLW2901
                 rows = ObjectRows(read_object(self.store, entry))
                 for lines, frame in rows.frames():
                     if part.frames and part.size_bytes + frame.estimated_size() > BATCH_BYTES:
@@ -288,7 +294,7 @@ class Ingestion:
         counts = line_counts(settled)
         if facts.CORRECTIONS in said:
             counts = line_touches(counts, said[facts.CORRECTIONS])
-        return erased(ledger_rows(decoded.lines.drop("payload_digest"), counts), self.retracted)
+        return erased(ledger_rows(decoded.lines.drop("payload_digest", "is_erased"), counts), decoded.lines)
 
     def _settle_facts(
         self, decoded: Decoded, progress: Progress, replacing: list[Lines] | None

@@ -19,6 +19,7 @@ from smartdrive_dagster.defs.backfill import Recomputation, bring_up_to_date
 from smartdrive_dagster.defs.ingestion import BATCH_BYTES, BATCH_OBJECTS, Ingestion, Progress
 from smartdrive_dagster.defs.outliving import carry_over
 from smartdrive_dagster.domain.decoding import decode_lines, keyed_pseudonym
+from smartdrive_dagster.domain.erasures import NOBODY, Erased
 from smartdrive_dagster.lake.audit import row_hash, row_hashes
 from smartdrive_dagster.lake.lakehouse import Commit, Lakehouse, Snapshot
 from smartdrive_dagster.lake.models import readable_tables
@@ -69,6 +70,7 @@ class Rebuild:
         known: how Gold and marts are computed.
         until: the last day that has begun.
         retracted: keys of landing objects that were taken back.
+        erased: vehicles that were erased.
     """
 
     present: Lakehouse
@@ -78,6 +80,7 @@ class Rebuild:
     known: Mapping[str, Recomputation]
     until: date
     retracted: frozenset[str] = frozenset()
+    erased: Erased = NOBODY
 
     def objects(self) -> dict[date, int]:
         """How many objects there are of each arrival day, in landing or in Bronze, in order."""
@@ -95,7 +98,7 @@ class Rebuild:
         Raises:
             RebuildError: a landing object cannot be read now.
         """
-        ingestion = Ingestion(self.new, self.store, self.secret, self.retracted)
+        ingestion = Ingestion(self.new, self.store, self.secret, self.retracted, self.erased)
         progress = Progress()
         missing = -1
         while missing != progress.missing:  # what expired while it was to be read is taken from Bronze
