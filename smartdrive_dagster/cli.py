@@ -17,6 +17,7 @@ from smartdrive_dagster.commands import import_logs as import_command
 from smartdrive_dagster.commands import owners as owner_commands
 from smartdrive_dagster.commands import person as person_command
 from smartdrive_dagster.commands import rebuild as rebuild_command
+from smartdrive_dagster.commands import retention as retention_command
 from smartdrive_dagster.commands import weather as weather_commands
 from smartdrive_dagster.commands.bars import process_now
 from smartdrive_dagster.commands.bars import progress as _progress
@@ -197,6 +198,7 @@ app.command(epilog=backfill_command.EPILOG)(backfill_command.backfill)
 app.command(epilog=explain_command.EPILOG)(explain_command.explain)
 app.command(epilog=rebuild_command.EPILOG)(rebuild_command.rebuild)
 app.command(epilog=erase_command.EPILOG)(erase_command.erase)
+app.command(epilog=retention_command.EPILOG)(retention_command.retention)
 app.command(name="export-person", epilog=person_command.EPILOG)(person_command.export_person)
 app.add_typer(alert_commands.alerts, name="alerts")
 app.add_typer(owner_commands.vehicle, name="vehicle")
@@ -231,6 +233,7 @@ _TOLD = {
     "ErasureError",
     "ExportError",
     "ImportFailedError",
+    "RetentionError",
     "RetractionError",
     "BackfillError",
     "CodeFileError",

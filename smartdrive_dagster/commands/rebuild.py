@@ -115,6 +115,7 @@ def _work(
     settings: Settings, present: Lakehouse, new: Lakehouse, store: LandingStore, retractions: Retractions
 ) -> Rebuild:
     from smartdrive_dagster.defs.backfill import recomputations
+    from smartdrive_dagster.defs.floors import FOR_EVER
     from smartdrive_dagster.defs.rebuild import Rebuild, RebuildError, is_secret_of
     from smartdrive_dagster.domain.erasures import Erased
 
@@ -136,7 +137,7 @@ def _work(
         new,
         store,
         secret,
-        recomputations(settings, until=until),
+        recomputations(settings.model_copy(update=FOR_EVER), until=until),  # whatever is there is computed
         until,
         retractions.keys(),
         Erased(secret, retractions.vehicles()),

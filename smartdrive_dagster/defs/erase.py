@@ -22,6 +22,12 @@ def erase_stores(context: dg.OpExecutionContext, lake: LakeResource) -> str:
     return receipt or ""
 
 
+def keep_gold_out() -> None:
+    """Add to a job what keeps runs of Gold and the marts waiting as long as it lasts."""
+    for table in computations():
+        _hold(pool(table))()
+
+
 def _hold(name: str) -> dg.OpDefinition:
     """An op that keeps other runs out of a pool as long as the run lasts."""
 
@@ -38,8 +44,7 @@ def _hold(name: str) -> dg.OpDefinition:
 )
 def erase() -> None:
     """Erase vehicles."""
-    for table in computations():
-        _hold(pool(table))()
+    keep_gold_out()
     erase_stores()
 
 

@@ -31,7 +31,7 @@ SAMPLES: Final = (silver.TELEMETRY, silver.EVENTS, silver.DTC_READINGS, *facts.C
 _LINE: Final = ["object_key", "line_no"]
 _LINES_AT_ONCE: Final = 200  # in one predicate
 _NOTHING: Final = ("message_id", "device_id", "boot_id", "seq", "content_digest")
-_COUNTED: Final = ("samples", "samples_accepted", "samples_duplicate", "samples_quarantined")
+_COUNTED: Final = ("samples", "samples_accepted", "samples_duplicate", "samples_quarantined", "samples_expired")
 _STUB: Final = pl.col("fault") == ERASED
 
 Counts = Mapping[str, int]

@@ -131,7 +131,7 @@ def signed(receipt: Mapping[str, Any], secret: bytes) -> dict[str, Any]:
 def is_genuine(receipt: Mapping[str, Any], secret: bytes) -> bool:
     """Whether a receipt is as this lake signed it."""
     unsigned = {name: value for name, value in receipt.items() if name != "signature"}
-    return receipt.get("signature") == signed(unsigned, secret)["signature"]
+    return bool(receipt.get("signature") == signed(unsigned, secret)["signature"])
 
 
 def _receipt(tombstones: list[str], counts: Counts, at: datetime) -> dict[str, Any]:

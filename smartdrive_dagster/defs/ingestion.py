@@ -15,7 +15,7 @@ from typing import Final, TypeVar
 import polars as pl
 
 from smartdrive_dagster.defs.heard import Heard, write_vehicles
-from smartdrive_dagster.defs.held import between_keys, missing, where_copies_are
+from smartdrive_dagster.defs.held import between_keys, missing, where_copies_are, with_lines
 from smartdrive_dagster.defs.landed import BronzeObject, Lines, ObjectRows, batches, portions, spans
 from smartdrive_dagster.domain.claims import (
     CLAIM_COLUMNS,
@@ -133,8 +133,8 @@ class Ingestion:
         self.judge_anew(held, progress)
 
     def judge_anew(self, objects: Sequence[BronzeObject], progress: Progress) -> None:
-        """Judge the lines of whole objects again; each slice replaces its own lines."""
-        for batch, lines in self._work(objects, redo=True):
+        """Judge the lines of whole objects again, if Bronze holds them; each slice replaces its own lines."""
+        for batch, lines in self._work(with_lines(self.lakehouse, objects), redo=True):
             self.to_silver(batch, progress, lines=lines, replace=True)
 
     def unread(self, day: date, progress: Progress) -> Iterator[list[LandingObject]]:

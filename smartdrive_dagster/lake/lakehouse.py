@@ -18,7 +18,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 
 from smartdrive_dagster.lake.evolution import migrate, plan_migration, table_properties
 from smartdrive_dagster.lake.frames import conform, delta_schema
-from smartdrive_dagster.lake.retries import Faults, attempts, past_faults
+from smartdrive_dagster.lake.retries import Faults, attempts, is_behind_a_purge, past_faults
 from smartdrive_dagster.lake.snapshot import Snapshot
 from smartdrive_dagster.lake.time_travel import at_instant
 from smartdrive_dagster.lake.upkeep import Maintenance, maintain, merge
@@ -27,6 +27,7 @@ from smartdrive_dagster.tables import Days, Table
 __all__ = ["HISTORY", "Commit", "LakeConflictError", "Lakehouse", "Snapshot"]
 
 _MAX_ATTEMPTS = 100  # of 20 writers at once the unluckiest may lose dozens of races
+_MAX_PURGES = 3  # that a writer may meet: an erasure purges a table once
 HISTORY = "history"
 
 
@@ -239,13 +240,15 @@ class Lakehouse:
 
     def _until_written(self, table: Table, write: Callable[[Snapshot], Commit | None]) -> Commit:
         """Open, decide and write; after a lost race or a passing fault anew, on what is there by then."""
-        faults = Faults(is_remote=self._is_remote)
+        faults, purges = Faults(is_remote=self._is_remote), _MAX_PURGES
         for _ in attempts(_MAX_ATTEMPTS):
             try:
                 if commit := write(self._open_to_write(table)):
                     return commit
             except Exception as error:
-                if not faults.allow(error):
+                if is_behind_a_purge(error) and purges:
+                    purges -= 1
+                elif not faults.allow(error):
                     raise
         raise LakeConflictError(f"{table}: {_MAX_ATTEMPTS} attempts to commit lost to other writers")
 
