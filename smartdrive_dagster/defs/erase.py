@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import cache
 
 import dagster as dg
 
@@ -28,8 +29,9 @@ def keep_gold_out() -> None:
         _hold(pool(table))()
 
 
+@cache
 def _hold(name: str) -> dg.OpDefinition:
-    """An op that keeps other runs out of a pool as long as the run lasts."""
+    """An op that keeps other runs out of a pool as long as the run lasts; all jobs share it."""
 
     @dg.op(name=f"hold_{name}", description=f"Keep others out of the pool {name} meanwhile.", pool=name)
     def hold() -> None:

@@ -12,8 +12,9 @@ from dagster._daemon.types import DaemonHeartbeat
 from typer.testing import CliRunner
 
 from smartdrive_dagster.cli import app
-from smartdrive_dagster.defs import erasure
+from smartdrive_dagster.defs import erasing
 from smartdrive_dagster.domain.identity import tombstone
+from smartdrive_dagster.lake.audit import balances
 from smartdrive_dagster.lake.lakehouse import Lakehouse
 from smartdrive_dagster.lake.retractions import Retractions
 from smartdrive_dagster.processing import dagster_instance
@@ -46,14 +47,20 @@ def retractions(house: House) -> Retractions:
     return Retractions(Lakehouse(house.settings.state_url))
 
 
-def test_a_vehicle_is_erased_by_a_run_and_the_receipt_can_be_checked(configured: House, tmp_path: Path) -> None:
+def test_an_erasure_that_failed_is_resumed_and_its_receipt_can_be_checked(
+    configured: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "vin.txt").write_text(f"{VIN.lower()}\n")
-    told = said("erase", "--vin-file", "vin.txt", "--yes")
+    with monkeypatch.context() as patch:
+        patch.setattr(erasing, "_enter_stubs", lambda *_: 1 / 0)
+        assert "job erase failed" in refused("erase", "--vin-file", "vin.txt", "--yes")
     (tmp_path / "vin.txt").unlink()
-    assert f"{CAR[:8]}… (Volkswagen): 240 samples of 2025-12-01 to 2026-01-10" in told
+    assert len(retractions(configured).pending()) == 1
+    told = said("erase", "--resume")
     receipt = next(Path(configured.settings.state_url).glob("receipts/*.json"))
     assert str(receipt) in told
     assert found(str(tmp_path)) == []
+    assert balances(configured.lakehouse).close
     assert said("erase", "--resume") == "every erasure that was requested is done\n"
     assert "this lake signed it" in said("erase", "--check", str(receipt))
     receipt.write_text(receipt.read_text().replace('"lines": 5', '"lines": 4'))
@@ -62,17 +69,10 @@ def test_a_vehicle_is_erased_by_a_run_and_the_receipt_can_be_checked(configured:
     assert "not as this lake signed it" in refused("erase", "--check", str(receipt.parent / "x"))
 
 
-def test_an_erasure_that_failed_is_resumed(configured: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    with monkeypatch.context() as patch:
-        patch.setattr(erasure, "remove_folder", lambda url: 1 / 0)
-        assert "job erase failed" in refused("erase", "--vehicle", CAR, "--yes")
-    assert len(retractions(configured).pending()) == 1
-    assert "receipt: " in said("erase", "--resume")
-    assert found(configured.root) == []
-
-
 def test_the_vin_is_asked_for_and_a_no_erases_nothing(configured: House) -> None:
-    assert "nothing was erased" in refused("erase", text=f"{VIN}\nn\n")
+    told = refused("erase", text=f"{VIN}\nn\n")
+    assert f"{CAR[:8]}… (Volkswagen 1999): 240 samples of 2025-12-01 to 2026-01-10" in told
+    assert "nothing was erased" in told
     assert retractions(configured).vehicles() == frozenset()
     assert "no VIN" in refused("erase", "--vin-file", "-", text="WVW\n")
     assert "list of processes" in refused("erase", "--vehicle", VIN)
