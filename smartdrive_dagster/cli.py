@@ -11,10 +11,13 @@ import typer
 from smartdrive_dagster.commands import alerting as alert_commands
 from smartdrive_dagster.commands import backfill as backfill_command
 from smartdrive_dagster.commands import codes as code_commands
+from smartdrive_dagster.commands import erase as erase_command
 from smartdrive_dagster.commands import explain as explain_command
 from smartdrive_dagster.commands import import_logs as import_command
 from smartdrive_dagster.commands import owners as owner_commands
+from smartdrive_dagster.commands import person as person_command
 from smartdrive_dagster.commands import rebuild as rebuild_command
+from smartdrive_dagster.commands import retention as retention_command
 from smartdrive_dagster.commands import weather as weather_commands
 from smartdrive_dagster.commands.bars import process_now
 from smartdrive_dagster.commands.bars import progress as _progress
@@ -194,6 +197,9 @@ app.command(epilog=up_command.EPILOG)(up_command.up)
 app.command(epilog=backfill_command.EPILOG)(backfill_command.backfill)
 app.command(epilog=explain_command.EPILOG)(explain_command.explain)
 app.command(epilog=rebuild_command.EPILOG)(rebuild_command.rebuild)
+app.command(epilog=erase_command.EPILOG)(erase_command.erase)
+app.command(epilog=retention_command.EPILOG)(retention_command.retention)
+app.command(name="export-person", epilog=person_command.EPILOG)(person_command.export_person)
 app.add_typer(alert_commands.alerts, name="alerts")
 app.add_typer(owner_commands.vehicle, name="vehicle")
 app.add_typer(owner_commands.trips, name="trips")
@@ -223,7 +229,11 @@ def main() -> None:
 # Errors whose text tells a user what to do. By name: importing their modules would slow down every --help.
 _TOLD = {
     "AmbiguousLogError",
+    "ErasureBegunError",
+    "ErasureError",
+    "ExportError",
     "ImportFailedError",
+    "RetentionError",
     "RetractionError",
     "BackfillError",
     "CodeFileError",

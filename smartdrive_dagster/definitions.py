@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dagster as dg
 
+from smartdrive_dagster.defs.erase import erase, erasure_sensor
+from smartdrive_dagster.defs.expire import expire, nightly_retention
 from smartdrive_dagster.defs.gold import gold_assets
 from smartdrive_dagster.defs.ingest import LANDING, bronze_and_silver
 from smartdrive_dagster.defs.jobs import (
@@ -44,8 +46,10 @@ def definitions(settings: Settings) -> dg.Definitions:
             PRUNING_JOB,
             notify,
             fetch_weather,
+            erase,
+            expire,
         ],
-        sensors=[landing_sensor, gold_sensor, publish_sensor, alert_sensor, failure_sensor],
+        sensors=[landing_sensor, gold_sensor, publish_sensor, alert_sensor, failure_sensor, erasure_sensor],
         schedules=[
             daily_sweep,
             nightly_gold,
@@ -53,6 +57,7 @@ def definitions(settings: Settings) -> dg.Definitions:
             nightly_checks,
             nightly_maintenance,
             nightly_pruning,
+            nightly_retention,
             daily_digest,
             daily_forecast,
         ],

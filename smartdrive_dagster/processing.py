@@ -150,6 +150,15 @@ def check_tables(settings: Settings, instance: dg.DagsterInstance) -> dict[str, 
     }
 
 
+def erase_now(settings: Settings, instance: dg.DagsterInstance) -> str:
+    """Finish all erasures that were requested; returns where the receipt lies.
+
+    Raises:
+        ProcessingError: something could not be erased; what is done stays done.
+    """
+    return str(_run(definitions(settings), instance, "erase").output_for_node("erase_stores"))
+
+
 def _run(
     jobs: dg.Definitions,
     instance: dg.DagsterInstance,

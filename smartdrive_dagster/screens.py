@@ -167,7 +167,7 @@ def _open_balance(held: Balances) -> str:
     return (
         f"open: {held.unjudged} lines not judged yet, {held.objects_out_of_balance} objects and "
         f"{held.lines_out_of_balance} lines out of balance; {held.samples_accepted} samples accepted, "
-        f"{held.samples_in_silver} in Silver"
+        f"{held.samples_in_silver} in Silver, {held.samples_expired} expired"
     )
 
 

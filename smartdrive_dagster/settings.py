@@ -60,6 +60,25 @@ class Settings(BaseSettings):
         description="PostgreSQL of the REST API, to which Gold and the marts are published: "
         "postgresql://user@host:port/name; libpq's variables (PGPASSWORD, PGSSLMODE) count too",
     )
+    retention_landing_days: int | None = Field(
+        default=None, ge=1, description="Delete landing objects that arrived longer ago and are processed (days)"
+    )
+    retention_bronze_days: int | None = Field(
+        default=None, ge=1, description="Delete Bronze's lines that arrived longer ago and are processed (days)"
+    )
+    retention_silver_days: int | None = Field(
+        default=None, ge=31, description="Delete Silver's samples that are older, and older rejections (days)"
+    )
+    retention_gold_days: int | None = Field(
+        default=None,
+        ge=31,
+        description="Delete older rows of Gold, but of tables that histories are made of (days)",
+    )
+    retention_marts_days: int | None = Field(
+        default=None,
+        ge=31,
+        description="Delete older rows of marts, but of those that histories are made of (days)",
+    )
     slack_webhook: SecretStr | None = Field(default=None, description="Incoming webhook of Slack for alerts")
     smtp_url: SecretStr | None = Field(
         default=None,

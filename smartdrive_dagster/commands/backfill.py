@@ -52,10 +52,11 @@ def backfill(
     """Compute days anew, for a changed algorithm or setting, and then what reads them; or only look."""
     from smartdrive_dagster.defs.backfill import recomputations
     from smartdrive_dagster.lake.lakehouse import Lakehouse
+    from smartdrive_dagster.lake.retractions import Retractions
     from smartdrive_dagster.settings import Settings
 
     settings = Settings()
-    lakehouse = Lakehouse(settings.lake_url)
+    lakehouse = Retractions(Lakehouse(settings.state_url)).lakehouse(settings.lake_url)
     known = recomputations(settings, until=datetime.now(UTC).date())
     if table not in known:
         raise BackfillError(_unknown(table, known))

@@ -246,7 +246,8 @@ def _undo(settings: Settings, names: Sequence[str], *, also_process: bool) -> No
         typer.echo(f"taken back: {_told(one)}, {len(one.keys)} landing objects")
     if not chosen:
         typer.echo("taken back before")
-    settle_retractions(Ingestion(lakehouse, store, settings.lake_secret(), retractions.keys()), Progress())
+    guarded = retractions.lakehouse(settings.lake_url)
+    settle_retractions(Ingestion(guarded, store, settings.lake_secret(), retractions.keys()), Progress())
     if also_process:
         with progress() as bars:
             process_now(settings, bars)

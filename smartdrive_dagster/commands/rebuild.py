@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from smartdrive_dagster.defs.rebuild import Comparison, Rebuild
     from smartdrive_dagster.lake.lakehouse import Lakehouse
+    from smartdrive_dagster.lake.retractions import Retractions
     from smartdrive_dagster.landing.store import LandingStore
     from smartdrive_dagster.settings import Settings
 
@@ -42,6 +43,7 @@ def rebuild(
     """Make the whole lake anew from landing, and from Bronze what has expired there; then compare both lakes."""
     from smartdrive_dagster.defs.rebuild import RebuildError, has_tables
     from smartdrive_dagster.lake.lakehouse import Lakehouse
+    from smartdrive_dagster.lake.retractions import Retractions
     from smartdrive_dagster.landing.store import LandingStore
     from smartdrive_dagster.screens import console
     from smartdrive_dagster.settings import Settings
@@ -49,11 +51,12 @@ def rebuild(
     settings = Settings()
     present = Lakehouse(settings.lake_url)
     is_there = has_tables(present)
-    new = Lakehouse(_target(present, into, is_there=is_there))
+    retractions = Retractions(Lakehouse(settings.state_url))
+    new = retractions.lakehouse(_target(present, into, is_there=is_there))
     if swap and (into or "://" in present.url):
         raise typer.BadParameter("only a new lake beside one on disk can be swapped", param_hint="--swap")
     store = LandingStore(settings.landing_url)
-    work = _work(settings, present, new, store)
+    work = _work(settings, present, new, store, retractions)
     if new.url != present.url and has_tables(new):
         typer.echo(f"going on with what lies at {new.url}; remove it to begin anew", err=True)
     with progress() as bars:
@@ -108,11 +111,13 @@ def _target(present: Lakehouse, into: str | None, *, is_there: bool) -> str:
     return present.url
 
 
-def _work(settings: Settings, present: Lakehouse, new: Lakehouse, store: LandingStore) -> Rebuild:
+def _work(
+    settings: Settings, present: Lakehouse, new: Lakehouse, store: LandingStore, retractions: Retractions
+) -> Rebuild:
     from smartdrive_dagster.defs.backfill import recomputations
+    from smartdrive_dagster.defs.floors import FOR_EVER
     from smartdrive_dagster.defs.rebuild import Rebuild, RebuildError, is_secret_of
-    from smartdrive_dagster.lake.lakehouse import Lakehouse
-    from smartdrive_dagster.lake.retractions import Retractions
+    from smartdrive_dagster.domain.erasures import Erased
 
     if settings.secret is None and not settings.secret_file.exists():
         raise RebuildError(
@@ -127,8 +132,16 @@ def _work(settings: Settings, present: Lakehouse, new: Lakehouse, store: Landing
                 "would get a new vehicle_id"
             )
     until = datetime.now(UTC).date()
-    retracted = Retractions(Lakehouse(settings.state_url)).keys()
-    return Rebuild(present, new, store, secret, recomputations(settings, until=until), until, retracted)
+    return Rebuild(
+        present,
+        new,
+        store,
+        secret,
+        recomputations(settings.model_copy(update=FOR_EVER), until=until),  # whatever is there is computed
+        until,
+        retractions.keys(),
+        Erased(secret, retractions.vehicles()),
+    )
 
 
 def _build(work: Rebuild, bars: Any) -> None:

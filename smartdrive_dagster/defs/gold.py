@@ -53,7 +53,7 @@ def _asset(computation: Computation) -> dg.AssetsDefinition:
         from smartdrive_dagster.defs.recomputation import recompute
 
         commits = recompute(
-            lake.lakehouse(),
+            lake.retractions().lakehouse(lake.lake_url),
             computation,
             [date.fromisoformat(partition) for partition in context.partition_keys],
             lake.settings,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 
 import polars as pl
 
-from smartdrive_dagster.defs.landed import Lines
-from smartdrive_dagster.lake.lakehouse import Snapshot
-from smartdrive_dagster.tables import Table
+from smartdrive_dagster.defs.landed import BronzeObject, Lines
+from smartdrive_dagster.lake.lakehouse import Lakehouse, Snapshot
+from smartdrive_dagster.tables import Table, bronze
 
 
 def missing(
@@ -28,6 +28,14 @@ def missing(
         return rows.select(list(table.by_name)).join(held, on=key, how="anti")
 
     return absent
+
+
+def with_lines(lakehouse: Lakehouse, objects: Sequence[BronzeObject]) -> list[BronzeObject]:
+    """Those of some objects whose lines Bronze holds: its retention may have ended for the others."""
+    days = sorted({entry.landing_date for entry in objects})
+    lines = lakehouse.scan(bronze.MESSAGES).filter(pl.col("landing_date").is_in(days))
+    counted = dict(lines.group_by("object_key").len().collect(engine="streaming").iter_rows())
+    return [entry for entry in objects if counted.get(entry.key, 0) >= entry.lines]
 
 
 def between_keys(rows: pl.DataFrame) -> pl.Expr:

@@ -196,12 +196,16 @@ def _loop(
 
 def _steps(lake: LakeResource, days: list[date], progress: "Progress") -> Iterator[bool]:
     from smartdrive_dagster.defs.retraction import settle_retractions
+    from smartdrive_dagster.lake.retractions import ErasureBegunError
 
     ingestion = lake.ingestion()
-    if settle_retractions(ingestion, progress):
+    try:
+        if settle_retractions(ingestion, progress):
+            yield True
+        for day in days:
+            yield from ingestion.steps(day, progress)
+    except ErasureBegunError:  # the next pass knows of it
         yield True
-    for day in days:
-        yield from ingestion.steps(day, progress)
 
 
 def _merge(context: dg.AssetExecutionContext, lake: LakeResource) -> None:

@@ -15,7 +15,7 @@ from typing import Final, TypeVar
 import polars as pl
 
 from smartdrive_dagster.defs.heard import Heard, write_vehicles
-from smartdrive_dagster.defs.held import between_keys, missing, where_copies_are
+from smartdrive_dagster.defs.held import between_keys, missing, where_copies_are, with_lines
 from smartdrive_dagster.defs.landed import BronzeObject, Lines, ObjectRows, batches, portions, spans
 from smartdrive_dagster.domain.claims import (
     CLAIM_COLUMNS,
@@ -27,9 +27,11 @@ from smartdrive_dagster.domain.claims import (
     settle,
 )
 from smartdrive_dagster.domain.decoding import Decoded, decode_slices, keyed_pseudonym
+from smartdrive_dagster.domain.erasures import NOBODY, Erased
 from smartdrive_dagster.domain.fact_frames import line_touches
 from smartdrive_dagster.domain.retracted import erased, without
 from smartdrive_dagster.lake.lakehouse import Lakehouse, Snapshot
+from smartdrive_dagster.landing.erasing import erase_lines
 from smartdrive_dagster.landing.reader import read_object
 from smartdrive_dagster.landing.store import LandingObject, LandingStore, UnreadableError
 from smartdrive_dagster.tables import Table, bronze, facts, silver
@@ -93,12 +95,14 @@ class Ingestion:
         store: where the landing objects are.
         secret: keys the vehicles' pseudonyms.
         retracted: keys of objects that were taken back: their lines are erased, bring no row and claim nothing.
+        erased: vehicles of which nothing is taken in: a line that names one is erased in landing itself.
     """
 
     lakehouse: Lakehouse
     store: LandingStore
     secret: bytes = field(repr=False)
     retracted: frozenset[str] = frozenset()
+    erased: Erased = NOBODY
 
     def advance(self, day: date, progress: Progress) -> bool:
         """Do one micro-batch of an arrival day; False where nothing was left to do, or could be done."""
@@ -129,8 +133,8 @@ class Ingestion:
         self.judge_anew(held, progress)
 
     def judge_anew(self, objects: Sequence[BronzeObject], progress: Progress) -> None:
-        """Judge the lines of whole objects again; each slice replaces its own lines."""
-        for batch, lines in self._work(objects, redo=True):
+        """Judge the lines of whole objects again, if Bronze holds them; each slice replaces its own lines."""
+        for batch, lines in self._work(with_lines(self.lakehouse, objects), redo=True):
             self.to_silver(batch, progress, lines=lines, replace=True)
 
     def unread(self, day: date, progress: Progress) -> Iterator[list[LandingObject]]:
@@ -164,6 +168,8 @@ class Ingestion:
         part = _BronzePart()
         for entry in batch:
             try:
+                if self.erased:
+                    entry = erase_lines(self.store, entry, self.erased.names).entry  # noqa: PLW2901
                 rows = ObjectRows(read_object(self.store, entry))
                 for lines, frame in rows.frames():
                     if part.frames and part.size_bytes + frame.estimated_size() > BATCH_BYTES:
@@ -288,7 +294,7 @@ class Ingestion:
         counts = line_counts(settled)
         if facts.CORRECTIONS in said:
             counts = line_touches(counts, said[facts.CORRECTIONS])
-        return erased(ledger_rows(decoded.lines.drop("payload_digest"), counts), self.retracted)
+        return erased(ledger_rows(decoded.lines.drop("payload_digest", "is_erased"), counts), decoded.lines)
 
     def _settle_facts(
         self, decoded: Decoded, progress: Progress, replacing: list[Lines] | None

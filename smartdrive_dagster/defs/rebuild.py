@@ -19,6 +19,7 @@ from smartdrive_dagster.defs.backfill import Recomputation, bring_up_to_date
 from smartdrive_dagster.defs.ingestion import BATCH_BYTES, BATCH_OBJECTS, Ingestion, Progress
 from smartdrive_dagster.defs.outliving import carry_over
 from smartdrive_dagster.domain.decoding import decode_lines, keyed_pseudonym
+from smartdrive_dagster.domain.erasures import NOBODY, Erased
 from smartdrive_dagster.lake.audit import row_hash, row_hashes
 from smartdrive_dagster.lake.lakehouse import Commit, Lakehouse, Snapshot
 from smartdrive_dagster.lake.models import readable_tables
@@ -69,6 +70,7 @@ class Rebuild:
         known: how Gold and marts are computed.
         until: the last day that has begun.
         retracted: keys of landing objects that were taken back.
+        erased: vehicles that were erased.
     """
 
     present: Lakehouse
@@ -78,6 +80,7 @@ class Rebuild:
     known: Mapping[str, Recomputation]
     until: date
     retracted: frozenset[str] = frozenset()
+    erased: Erased = NOBODY
 
     def objects(self) -> dict[date, int]:
         """How many objects there are of each arrival day, in landing or in Bronze, in order."""
@@ -95,7 +98,7 @@ class Rebuild:
         Raises:
             RebuildError: a landing object cannot be read now.
         """
-        ingestion = Ingestion(self.new, self.store, self.secret, self.retracted)
+        ingestion = Ingestion(self.new, self.store, self.secret, self.retracted, self.erased)
         progress = Progress()
         missing = -1
         while missing != progress.missing:  # what expired while it was to be read is taken from Bronze
@@ -139,6 +142,10 @@ class Rebuild:
         held = self.present.scan(bronze.OBJECTS, Days(day, day)).filter(~pl.col("object_key").is_in(landed))
         left = held.sort("first_received_at", "object_key", nulls_last=True).collect()
         left = left.join(taken, on="object_key", how="anti", maintain_order="left")
+        lines = self.present.scan(bronze.MESSAGES, Days(day, day)).group_by("object_key").agg(held=pl.len())
+        # What Bronze's retention has taken too is gone for a new lake: its rows will differ.
+        left = left.join(lines.collect(), on="object_key", how="left", maintain_order="left")
+        left = left.filter(pl.col("held").fill_null(0) >= pl.col("lines")).drop("held")
         part = pl.struct(pl.col("payload_bytes").cum_sum() // BATCH_BYTES, pl.row_index() // BATCH_OBJECTS)
         for objects in left.with_columns(part=part).partition_by("part", include_key=False, maintain_order=True):
             keys = objects.get_column("object_key").to_list()
@@ -167,7 +174,9 @@ def is_secret_of(lakehouse: Lakehouse, secret: bytes) -> bool:
     """Whether a secret gives the pseudonyms that a lake holds: one accepted line is decoded anew."""
     has_vin = pl.col("channel").is_in(["telemetry", "events"])  # a fact may name its vehicle by the pseudonym
     accepted = has_vin & (pl.col("verdict") == "accepted") & (pl.col("touched").list.len() > 0)
-    line = lakehouse.scan(silver.MESSAGES).filter(accepted).head(1).collect()
+    first = lakehouse.scan(bronze.MESSAGES).select(pl.col("landing_date").min()).collect().item()
+    held = pl.col("landing_date") >= first if first else pl.lit(False)
+    line = lakehouse.scan(silver.MESSAGES).filter(accepted, held).head(1).collect()
     if line.is_empty():
         return True
     day = line.item(0, "landing_date")

@@ -15,6 +15,7 @@ import polars as pl
 
 from smartdrive_dagster.alerting.outbox import Outbox
 from smartdrive_dagster.defs.computations import Computation, Scope, computations, reach_days
+from smartdrive_dagster.defs.floors import frozen_before
 from smartdrive_dagster.defs.outliving import without_samples
 from smartdrive_dagster.domain.staleness import (
     arrivals,
@@ -152,6 +153,12 @@ def recompute(
         batch = _batch_of_inputs(lakehouse, computation, ledger, near, until, seen)
         touched = ledger.touched(computation, floor=seen)
         due = list(chunk) if redo else stale_days(touched, fresh, reach)
+        if (frozen := frozen_before(computation, settings, until)) is not None:
+            if old := [day for day in due if day < frozen]:
+                yield lakehouse.replace_days(
+                    computation.table, _as_they_are(computation.table, old), old, batch=batch
+                )
+            due = [day for day in due if day >= frozen]
         if not due:
             continue
         vehicles = None
@@ -200,6 +207,8 @@ def _recompute_history(
     window = Days(first, last)
     computed = _computed(lakehouse, computation, [window], vehicles, settings)
     merged = _merged(table, set(window), vehicles, computed)
+    if (frozen := frozen_before(computation, settings, until)) is not None:
+        merged = _with_frozen(table, window, frozen, merged)
     if redo and table is ALERTS:
         _tell_nobody(computed, settings)
     yield lakehouse.replace_days(table, merged, window, batch=max(batch, seen), as_history=True)
@@ -287,6 +296,24 @@ def _merged(
         column = pl.col(table.partition_by or "")
         others = column.is_in(days) & ~pl.col("vehicle_id").is_in(sorted(vehicles))
         return pl.concat([snapshot.rows().filter(others).collect(), computed])
+
+    return rows
+
+
+def _as_they_are(table: Table, days: Sequence[date]) -> Callable[[Snapshot], pl.DataFrame]:
+    """The days' rows as the snapshot has them: their inputs have expired, and they count as computed."""
+    return lambda snapshot: snapshot.rows().filter(pl.col(table.partition_by or "").is_in(days)).collect()
+
+
+def _with_frozen(
+    table: Table, window: Days, frozen: date, merged: Callable[[Snapshot], pl.DataFrame]
+) -> Callable[[Snapshot], pl.DataFrame]:
+    """The rows of `merged`, and of the window's days before `frozen` those that the snapshot has."""
+    day = pl.col(table.partition_by or "")
+
+    def rows(snapshot: Snapshot) -> pl.DataFrame:
+        old = snapshot.rows().filter(day.is_between(window.first, window.last), day < frozen)
+        return pl.concat([old.collect(), merged(snapshot).filter(day >= frozen)])
 
     return rows
 

@@ -10,6 +10,7 @@ from smartdrive_dagster.settings import Settings
 if TYPE_CHECKING:
     from smartdrive_dagster.defs.ingestion import Ingestion
     from smartdrive_dagster.lake.lakehouse import Lakehouse
+    from smartdrive_dagster.lake.retractions import Retractions
     from smartdrive_dagster.landing.store import LandingStore
 
 
@@ -56,11 +57,22 @@ class LakeResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         return LandingStore(self.landing_url)
 
     def ingestion(self) -> "Ingestion":
-        """Both steps from landing to Silver, with what has been taken back by now."""
+        """Both steps from landing to Silver, with what has been taken back and who has been erased by now."""
         from smartdrive_dagster.defs.ingestion import Ingestion
+        from smartdrive_dagster.domain.erasures import Erased
+
+        secret, retractions = self.settings.lake_secret(), self.retractions()
+        return Ingestion(
+            retractions.lakehouse(self.lake_url),  # before it is asked who was erased
+            self.landing(),
+            secret,
+            retractions.keys(),
+            Erased(secret, retractions.vehicles()),
+        )
+
+    def retractions(self) -> "Retractions":
+        """What was taken back and who was erased."""
         from smartdrive_dagster.lake.lakehouse import Lakehouse
         from smartdrive_dagster.lake.retractions import Retractions
 
-        settings = self.settings
-        retracted = Retractions(Lakehouse(settings.state_url)).keys()
-        return Ingestion(self.lakehouse(), self.landing(), settings.lake_secret(), retracted)
+        return Retractions(Lakehouse(self.settings.state_url))

@@ -15,9 +15,10 @@ from typing import Final
 
 import polars as pl
 
+from smartdrive_dagster.defs.held import with_lines
 from smartdrive_dagster.defs.ingestion import Ingestion, Progress
 from smartdrive_dagster.defs.landed import BronzeObject
-from smartdrive_dagster.domain.retracted import ERASED
+from smartdrive_dagster.domain.decoding import ERASED
 from smartdrive_dagster.lake.lakehouse import Lakehouse
 from smartdrive_dagster.landing.store import LandingStore
 from smartdrive_dagster.tables import bronze, silver
@@ -84,7 +85,8 @@ def name_of_next(import_id: str, retracted: Iterable[str]) -> str:
 def settle_retractions(ingestion: Ingestion, progress: Progress) -> int:
     """Take out of Silver what has been taken back and is still there; returns how many objects that were.
 
-    An object of which the ledger lacks lines is left for later: its rows may be being written.
+    An object of which the ledger lacks lines is left for later: its rows may be being written. One whose lines
+    Bronze holds no more, because its retention has ended, cannot be taken back.
     """
     if not ingestion.retracted:
         return 0
@@ -100,8 +102,9 @@ def settle_retractions(ingestion: Ingestion, progress: Progress) -> int:
         .select("object_key", "landing_date", "lines", "payload_bytes", "object_digest")
         .collect()
     )
-    ingestion.judge_anew([BronzeObject(*row) for row in objects.iter_rows()], progress)
-    return objects.height
+    left = with_lines(ingestion.lakehouse, [BronzeObject(*row) for row in objects.iter_rows()])
+    ingestion.judge_anew(left, progress)
+    return len(left)
 
 
 def _days(lakehouse: Lakehouse, keys: Collection[str]) -> tuple[date | None, date | None]:

@@ -51,8 +51,8 @@ class Promoted:
 class Shadow(Lakehouse):
     """The lake as it is, but for one table, which is read from and written to its shadow."""
 
-    def __init__(self, url: str, table: Table) -> None:
-        super().__init__(url)
+    def __init__(self, lakehouse: Lakehouse, table: Table) -> None:
+        super().__init__(lakehouse.url, lakehouse.guard)
         self.table = table
         self.plan = _plan(table)
 
@@ -92,7 +92,7 @@ def compute_shadow(lakehouse: Lakehouse, entry: Recomputation, days: Days, setti
         days: event days, or local dates of a mart.
         settings: those that `entry` was made with.
     """
-    shadow = Shadow(lakehouse.url, entry.table)
+    shadow = Shadow(lakehouse, entry.table)
     shadow.remove()
     if entry.computation.outlives_samples:
         carry_over(lakehouse, shadow, entry.table, days)
@@ -107,7 +107,7 @@ def shadow_changes(lakehouse: Lakehouse, entry: Recomputation) -> Iterator[Chang
     Raises:
         ShadowError: there is none, or its computation was broken off.
     """
-    shadow = Shadow(lakehouse.url, entry.table)
+    shadow = Shadow(lakehouse, entry.table)
     days, _ = _finished(shadow)
     for part in chunks(list(_computed(lakehouse, shadow, entry, days))):
         yield from changes(entry.table, *(_rows(place, entry.table, part) for place in (lakehouse, shadow)))
@@ -123,7 +123,7 @@ def promote(
     Raises:
         ShadowError: there is no finished shadow, or it was computed with other settings than those of now.
     """
-    shadow = Shadow(lakehouse.url, entry.table)
+    shadow = Shadow(lakehouse, entry.table)
     days, thresholds = _finished(shadow)
     if thresholds != _thresholds(settings):
         raise ShadowError(

@@ -62,8 +62,11 @@ def _accepted_are_there(lakehouse: "Lakehouse") -> Finding:
     from smartdrive_dagster.lake.audit import balances
 
     held = balances(lakehouse)
-    found = abs(held.samples_accepted - held.samples_in_silver)
-    return found, f"the ledger accepted {held.samples_accepted} samples, Silver holds {held.samples_in_silver}"
+    found = abs(held.samples_accepted - held.samples_expired - held.samples_in_silver)
+    return found, (
+        f"the ledger accepted {held.samples_accepted} samples, {held.samples_expired} have expired, "
+        f"Silver holds {held.samples_in_silver}"
+    )
 
 
 def _conflicts(lakehouse: "Lakehouse") -> Finding:

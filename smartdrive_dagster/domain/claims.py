@@ -150,6 +150,7 @@ def ledger_rows(lines: pl.DataFrame, counts: pl.DataFrame) -> pl.DataFrame:
             *zero,
             pl.col("touched").fill_null([]),
             samples_quarantined=pl.col("samples_quarantined").fill_null(pl.col("samples")),
+            samples_expired=pl.lit(0, pl.Int64),
         )
         .with_columns(verdict=verdict)
         .drop("is_conflict", "received_at")

@@ -22,6 +22,8 @@ from smartdrive_dagster.domain.messages import Event, Rejection, Telemetry, deco
 from smartdrive_dagster.tables import Table
 from smartdrive_dagster.tables.signals import COLUMN_OF_SIGNAL, SIGNALS
 
+ERASED: Final = "erased"
+"""The fault of a Bronze line whose vehicle was erased, and the verdict of every line that brings nothing more."""
 EARLIEST_MS: Final = 1_199_145_600_000  # 2008-01-01: the first year in which every new car had to speak CAN
 _Outcome = Telemetry | Event | Correction | Profile | Weather | Rejection
 _DECODERS: Final[dict[str, Callable[[bytes], _Outcome]]] = {
@@ -52,7 +54,7 @@ class Decoded:
     Attributes:
         lines: one row per Bronze line: object_key, line_no, landing_date, received_at, channel, payload_digest
             (null where Bronze holds no payload), message_id, content_digest, samples (0 where it could not be
-            decoded), and its sender: device_id, boot_id, seq.
+            decoded), its sender: device_id, boot_id, seq, and is_erased (it is the stub of an erased line).
         telemetry: silver.telemetry's columns and `reason` (null where the sample is acceptable).
         events: silver.events' columns and `sample` (0) and `reason`.
         dtc_readings: silver.dtc_readings' columns.
@@ -98,6 +100,9 @@ def decode_slices(
     columns = ("object_key", "line_no", "landing_date", "received_at", "channel", "payload", "fault")
     for key, number, day, received, channel, payload, fault in bronze.select(columns).iter_rows():
         line = (key, number, day, received)
+        if fault == ERASED:
+            collected.add_stub(line, channel)
+            continue
         if fault is not None:
             outcome: _Outcome = Rejection(fault, "the line as a whole")
         elif channel not in _DECODERS:
@@ -152,24 +157,28 @@ class _Collector:
         landed = (*line, channel, None if payload is None else digest(payload))
         match outcome:
             case Rejection():
-                self._lines.append((*landed, None, None, 0, *_sent(outcome)))
+                self._lines.append((*landed, None, None, 0, *_sent(outcome), False))
                 self._reject(landed, outcome, 0)
             case Telemetry():
                 samples = len(outcome.t_ms)
                 judged = (outcome.message_id, outcome.content_digest, samples, *_sent(outcome))
-                self._lines.append((*landed, *judged))
+                self._lines.append((*landed, *judged, False))
                 if outcome.is_synced:
                     self._add_telemetry(line, outcome, samples)
                 else:
                     self._reject(landed, Rejection("clock_unsynced", "$.clock"), samples)
             case Event():
                 judged = (outcome.message_id, outcome.content_digest, 1, *_sent(outcome))
-                self._lines.append((*landed, *judged))
+                self._lines.append((*landed, *judged, False))
                 self._add_event(line, outcome)
             case Correction() | Profile() | Weather():
                 samples = self._facts.add(line, outcome, self._vehicle)
                 judged = (outcome.message_id, outcome.content_digest, samples, None, None, None)
-                self._lines.append((*landed, *judged))
+                self._lines.append((*landed, *judged, False))
+
+    def add_stub(self, line: tuple[Any, ...], channel: str) -> None:
+        """A line that was erased: it says nothing, and counts."""
+        self._lines.append((*line, channel, None, None, None, 0, None, None, None, True))
 
     def _reject(self, landed: tuple[Any, ...], why: Rejection, samples: int) -> None:
         self._rejected.append((*landed, _WHOLE_LINE, why.reason, why.detail, samples))
@@ -217,6 +226,7 @@ class _Collector:
                     "device_id": pl.String(),
                     "boot_id": pl.String(),
                     "seq": pl.Int64(),
+                    "is_erased": pl.Boolean(),
                 },
             ),
             telemetry=self._telemetry(),

@@ -32,6 +32,19 @@ def vehicle_id(vin: str, secret: bytes) -> str:
     return _base32(hmac.new(secret, vin.encode("ascii"), hashlib.sha256).digest())
 
 
+def tombstone(vehicle: str, secret: bytes) -> str:
+    """What remembers an erased vehicle: a keyed hash of its vehicle_id under a label of its own.
+
+    Nothing that was written before the erasure holds it, so that it leads from no backup to the vehicle.
+    """
+    return _base32(hmac.new(secret, b"tombstone\x1f" + vehicle.encode(), hashlib.sha256).digest())
+
+
+def seal(content: bytes, secret: bytes) -> str:
+    """The signature of a receipt: HMAC-SHA256 under a label of its own, hexadecimal."""
+    return hmac.new(secret, b"receipt\x1f" + content, hashlib.sha256).hexdigest()
+
+
 def message_id(device_id: str, boot_id: str, seq: int) -> str:
     """The identity of a message at its sender: a 128-bit hash of device, boot and sequence number."""
     return digest(f"{device_id}\x1f{boot_id}\x1f{seq}".encode())

@@ -1,16 +1,13 @@
-"""Lines of landing objects that were taken back: they bring nothing and stand in the ledger as erased."""
+"""Lines that bring nothing and stand in the ledger as erased: of objects taken back, and of erased vehicles."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import replace
-from typing import Final
 
 import polars as pl
 
-from smartdrive_dagster.domain.decoding import Decoded
-
-ERASED: Final = "erased"
+from smartdrive_dagster.domain.decoding import ERASED, Decoded
 
 
 def without(decoded: Decoded, retracted: Collection[str]) -> Decoded:
@@ -22,8 +19,10 @@ def without(decoded: Decoded, retracted: Collection[str]) -> Decoded:
     """
     if not retracted:
         return decoded
-    gone = _is_of(retracted)
-    lines = decoded.lines.with_columns(samples=pl.when(gone).then(pl.lit(0, pl.Int64)).otherwise("samples"))
+    gone = pl.col("object_key").is_in(list(retracted))
+    lines = decoded.lines.with_columns(
+        samples=pl.when(gone).then(pl.lit(0, pl.Int64)).otherwise("samples"), is_erased=gone | pl.col("is_erased")
+    )
     return replace(
         decoded,
         lines=lines,
@@ -34,13 +33,12 @@ def without(decoded: Decoded, retracted: Collection[str]) -> Decoded:
     )
 
 
-def erased(ledger: pl.DataFrame, retracted: Collection[str]) -> pl.DataFrame:
-    """Ledger rows with the verdict of the lines that were taken back."""
-    if not retracted:
-        return ledger
-    gone = _is_of(retracted)
+def erased(ledger: pl.DataFrame, lines: pl.DataFrame) -> pl.DataFrame:
+    """Ledger rows with the verdict of the lines that bring nothing.
+
+    Args:
+        ledger: `claims.ledger_rows` of the lines, in their order.
+        lines: `Decoded.lines`.
+    """
+    gone = lines.get_column("is_erased")
     return ledger.with_columns(verdict=pl.when(gone).then(pl.lit(ERASED)).otherwise("verdict"))
-
-
-def _is_of(retracted: Collection[str]) -> pl.Expr:
-    return pl.col("object_key").is_in(list(retracted))

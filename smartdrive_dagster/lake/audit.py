@@ -30,6 +30,7 @@ class Balances:
         objects_out_of_balance: objects with more lines in the ledger than in Bronze; fewer are work left to do.
         lines_out_of_balance: lines whose samples do not add up.
         samples_in_silver: rows of silver.telemetry, silver.events and the tables of facts.
+        samples_expired: accepted samples that Silver's retention has deleted.
     """
 
     objects: int
@@ -43,13 +44,14 @@ class Balances:
     objects_out_of_balance: int
     lines_out_of_balance: int
     samples_in_silver: int
+    samples_expired: int = 0
 
     @property
     def close(self) -> bool:
         """Whether everything that landed is accounted for, and what was accepted is there."""
         return (
             not (self.unjudged or self.objects_out_of_balance or self.lines_out_of_balance)
-            and self.samples_in_silver == self.samples_accepted
+            and self.samples_in_silver + self.samples_expired == self.samples_accepted
         )
 
 
@@ -59,8 +61,8 @@ def balances(lakehouse: Lakehouse) -> Balances:
     ledger = lakehouse.scan(silver.MESSAGES)
     judged = ledger.group_by("object_key").agg(judged=pl.len()).collect()
     held = objects.join(judged, on="object_key", how="left").with_columns(pl.col("judged").fill_null(0))
-    counts = ("samples", "samples_accepted", "samples_duplicate", "samples_quarantined")
-    parts = pl.sum_horizontal(counts[1:])
+    counts = ("samples", "samples_accepted", "samples_duplicate", "samples_quarantined", "samples_expired")
+    parts = pl.sum_horizontal(counts[1:4])
     totals = ledger.select(
         *(pl.col(name).sum() for name in counts), odd=(parts != pl.col("samples")).sum()
     ).collect()
@@ -76,6 +78,7 @@ def balances(lakehouse: Lakehouse) -> Balances:
         samples_quarantined=int(totals.item(0, "samples_quarantined")),
         objects_out_of_balance=held.filter(pl.col("judged") > pl.col("lines")).height,
         lines_out_of_balance=int(totals.item(0, "odd")),
+        samples_expired=int(totals.item(0, "samples_expired")),
         samples_in_silver=sum(lakehouse.open(table).count() for table in _OF_SAMPLES),
     )
 

@@ -9,27 +9,25 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from pathlib import Path
-from urllib.parse import quote, unquote
 
 import polars as pl
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
-from smartdrive_dagster.lake.evolution import (
-    absent_columns,
-    migrate,
-    plan_migration,
-    table_properties,
-)
-from smartdrive_dagster.lake.frames import conform, delta_schema, polars_schema
-from smartdrive_dagster.lake.retries import Faults, attempts, past_faults
+from smartdrive_dagster.lake.evolution import migrate, plan_migration, table_properties
+from smartdrive_dagster.lake.frames import conform, delta_schema
+from smartdrive_dagster.lake.retries import Faults, attempts, is_behind_a_purge, past_faults
+from smartdrive_dagster.lake.snapshot import Snapshot
 from smartdrive_dagster.lake.time_travel import at_instant
 from smartdrive_dagster.lake.upkeep import Maintenance, maintain, merge
 from smartdrive_dagster.tables import Days, Table
 
+__all__ = ["HISTORY", "Commit", "LakeConflictError", "Lakehouse", "Snapshot"]
+
 _MAX_ATTEMPTS = 100  # of 20 writers at once the unluckiest may lose dozens of races
+_MAX_PURGES = 3  # that a writer may meet: an erasure purges a table once
 HISTORY = "history"
 
 
@@ -48,85 +46,6 @@ class Commit:
     rows: int
 
 
-class Snapshot:
-    """One version of a table, on which a writer reads, decides and commits."""
-
-    def __init__(
-        self, table: Table, delta: DeltaTable | None, url: str, storage_options: Mapping[str, str]
-    ) -> None:
-        self.table = table
-        self.delta = delta
-        self._url = url
-        self._storage_options = dict(storage_options)
-
-    @property
-    def version(self) -> int:
-        """The Delta version; -1 where the table does not exist yet."""
-        return -1 if self.delta is None else self.delta.version()
-
-    @property
-    def batch(self) -> int:
-        """How many appends and replacements this table has seen: its own transaction number."""
-        return self.transaction(str(self.table))
-
-    def transaction(self, app_id: str) -> int:
-        """The number last recorded under an application id; 0 where there is none."""
-        return 0 if self.delta is None else self.delta.transaction_version(app_id) or 0
-
-    def count(self) -> int:
-        """How many rows it has, from the log alone."""
-        return 0 if self.delta is None else int(self.delta.count())
-
-    def files(self) -> int:
-        """How many data files it has."""
-        return 0 if self.delta is None else len(self.delta.file_uris())
-
-    def committed_at(self) -> datetime | None:
-        """When this version was committed; None where the table does not exist yet."""
-        if self.delta is None:
-            return None
-        newest = self.delta.history(1)[0]
-        return datetime.fromtimestamp(newest["timestamp"] / 1000, UTC)
-
-    def rows(self) -> pl.LazyFrame:
-        """The rows of this version, lazily; filters on the partition column skip whole files.
-
-        A column that the spec has gained since this version was written is null.
-
-        Raises:
-            SchemaChangeError: a column of the spec has another type in this version.
-        """
-        schema = polars_schema(self.table)
-        if self.delta is None or not self.delta.file_uris():
-            return pl.LazyFrame(schema=schema)
-        absent = absent_columns(self.table, self.delta)
-        if "://" not in self._url and quote(self._url) != self._url:
-            rows = self._rows_of_odd_path(self.delta)
-        else:
-            rows = pl.scan_delta(
-                self.delta,
-                version=self.version,
-                storage_options=self._storage_options or None,
-                credential_provider=None,
-            )
-        return rows.with_columns(pl.lit(None, schema[name]).alias(name) for name in absent).select(schema.names())
-
-    def _rows_of_odd_path(self, delta: DeltaTable) -> pl.LazyFrame:
-        """The rows of a table below a path with a space or a letter beyond ASCII.
-
-        Polars 2.1 opens the percent-encoded names that delta-rs 1.6 gives for such a path as they are.
-        """
-        column = self.table.partition_by
-        return pl.scan_parquet(
-            [unquote(uri.removeprefix("file://")) for uri in delta.file_uris()],
-            schema=pl.Schema(pl.scan_delta(delta, version=self.version).collect_schema()),
-            missing_columns="insert",
-            glob=False,
-            hive_partitioning=column is not None,
-            hive_schema={column: polars_schema(self.table)[column]} if column else None,
-        )
-
-
 class LakeConflictError(RuntimeError):
     """Other writers kept winning; the work is still to do and a retry does no harm."""
 
@@ -136,12 +55,15 @@ class Lakehouse:
 
     Args:
         url: a local path or ``s3://bucket/prefix``. S3 is reached as the usual ``AWS_…`` variables say.
+        guard: asked each time after the version was loaded on which rows will be committed; raises where what the
+            rows were made of may not be there any more.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, guard: Callable[[], None] = lambda: None) -> None:
         self.url = url.rstrip("/") if "://" in url else str(Path(url).absolute())
         self.storage_options = _storage_options(url)
         self._is_remote = "://" in url
+        self.guard = guard
 
     def uri(self, table: Table) -> str:
         """Where a table lies."""
@@ -204,6 +126,33 @@ class Lakehouse:
             LakeConflictError: other writers won every time.
         """
         return self._commit(table, rows, predicate=predicate)
+
+    def delete(self, table: Table, predicate: Callable[[Snapshot], str | None]) -> Commit:
+        """Delete the rows that an SQL predicate selects, reading and writing no more than a few at a time.
+
+        The predicate stands in the Delta log and may name a vehicle: `purging.purge` takes it out of there.
+
+        Args:
+            table: the table.
+            predicate: of a snapshot; None where it holds no such row.
+
+        Returns:
+            The commit; its rows are those deleted.
+        """
+
+        def write(snapshot: Snapshot) -> Commit | None:
+            chosen = predicate(snapshot)
+            if snapshot.delta is None or chosen is None:
+                return Commit(table, snapshot.version, 0)
+            number = Transaction(str(table), snapshot.batch + 1)
+            before = snapshot.count()
+            try:
+                snapshot.delta.delete(chosen, commit_properties=CommitProperties(app_transactions=[number]))
+            except CommitFailedError:
+                return None
+            return Commit(table, snapshot.version, before - snapshot.count())
+
+        return self._until_written(table, write)
 
     def replace_days(
         self,
@@ -291,13 +240,15 @@ class Lakehouse:
 
     def _until_written(self, table: Table, write: Callable[[Snapshot], Commit | None]) -> Commit:
         """Open, decide and write; after a lost race or a passing fault anew, on what is there by then."""
-        faults = Faults(is_remote=self._is_remote)
+        faults, purges = Faults(is_remote=self._is_remote), _MAX_PURGES
         for _ in attempts(_MAX_ATTEMPTS):
             try:
                 if commit := write(self._open_to_write(table)):
                     return commit
             except Exception as error:
-                if not faults.allow(error):
+                if is_behind_a_purge(error) and purges:
+                    purges -= 1
+                elif not faults.allow(error):
                     raise
         raise LakeConflictError(f"{table}: {_MAX_ATTEMPTS} attempts to commit lost to other writers")
 
@@ -343,6 +294,7 @@ class Lakehouse:
                 if plan_migration(table, self._load(table)) == migration:
                     raise
             snapshot = self.open(table)
+        self.guard()
         return snapshot
 
     def _load(self, table: Table) -> DeltaTable:

@@ -41,6 +41,11 @@ def attempts(
         took_s = time.monotonic() - began
 
 
+def is_behind_a_purge(error: Exception) -> bool:
+    """Whether an error says that the log of a version is gone: there is a newer one to begin anew on."""
+    return isinstance(error, (DeltaError, FileNotFoundError)) and "_delta_log" in str(error)
+
+
 class Faults:
     """The faults that one piece of work meets.
 

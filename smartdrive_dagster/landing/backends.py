@@ -7,6 +7,7 @@ import stat
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Protocol
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 _CHUNK: Final = 1 << 20
 _MAX_PARTS: Final = 5  # of one object, each ended by a broken connection
-_STAGED: Final = ".staged-"
+STAGED: Final = ".staged-"
 _STAGED_FOR_S: Final = 3600.0  # a writer stages for milliseconds: an hour later it is dead, and its file a stray
 _DEPTH: Final = 3  # channel, day and hour
 
@@ -27,6 +28,13 @@ class Found(NamedTuple):
     key: str
     size_bytes: int | None
     written_at: datetime | None = None
+
+
+class Copy(NamedTuple):
+    """Bytes that no reader sees: an older version of a key, or what a writer left that died."""
+
+    key: str
+    version: str | None = None
 
 
 class Backend(Protocol):
@@ -52,6 +60,26 @@ class Backend(Protocol):
         """An object's bytes in chunks of about 1 MiB; FileNotFoundError where it is gone, else OSError."""
         ...
 
+    def replace(self, key: str, body: bytes) -> None:
+        """Write an object in the place of another, and leave no copy of that one."""
+        ...
+
+    def delete(self, key: str) -> None:
+        """Delete an object and every copy of it; one that is not there is gone already."""
+        ...
+
+    def copies(self) -> Iterator[Copy]:
+        """All copies."""
+        ...
+
+    def read_copy(self, copy: Copy) -> Iterator[bytes]:
+        """A copy's bytes."""
+        ...
+
+    def delete_copy(self, copy: Copy) -> None:
+        """Delete a copy."""
+        ...
+
 
 class Directory:
     """Objects as files below a directory, which the first of them makes."""
@@ -62,25 +90,42 @@ class Directory:
     def put(self, key: str, body: bytes) -> bool:
         """Write aside, sync, link into place, sync the folder: a link alone does not survive a loss of power."""
         target = self._root / key
-        target.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, staged = tempfile.mkstemp(prefix=_STAGED, dir=target.parent)
+        staged = _stage(target, body)
         try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(body)
-                file.flush()
-                os.fsync(file.fileno())
-            os.chmod(staged, 0o644)
             os.link(staged, target)
         except FileExistsError:
             return False
         finally:
             os.unlink(staged)
-        folder = os.open(target.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        _sync(target.parent)
         return True
+
+    def replace(self, key: str, body: bytes) -> None:
+        """Write aside, sync, rename into place, sync the folder."""
+        target = self._root / key
+        os.replace(_stage(target, body), target)
+        _sync(target.parent)
+
+    def delete(self, key: str) -> None:
+        """Unlink a file."""
+        with suppress(FileNotFoundError):
+            os.unlink(self._root / key)
+            _sync((self._root / key).parent)
+
+    def copies(self) -> Iterator[Copy]:
+        """Files that writers staged which are dead by now."""
+        for path in self._root.glob(f"**/{STAGED}*"):
+            with suppress(FileNotFoundError):
+                if time.time() - path.stat().st_mtime > _STAGED_FOR_S:
+                    yield Copy(str(path.relative_to(self._root)))
+
+    def read_copy(self, copy: Copy) -> Iterator[bytes]:
+        """Read a file."""
+        return self.read(copy.key)
+
+    def delete_copy(self, copy: Copy) -> None:
+        """Unlink a file."""
+        self.delete(copy.key)
 
     def keys(self, prefix: str) -> Iterator[Found]:
         """Walk the folders, each once whatever links lead to it; a name that is no UTF-8 is shown with escapes."""
@@ -134,6 +179,30 @@ class Directory:
                 yield chunk
 
 
+def _stage(target: Path, body: bytes) -> str:
+    """Write a file aside, to be put into place by its folder's caller."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, staged = tempfile.mkstemp(prefix=STAGED, dir=target.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(body)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(staged, 0o644)
+    except BaseException:
+        os.unlink(staged)
+        raise
+    return staged
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
@@ -154,7 +223,7 @@ def _file(entry: os.DirEntry[str], key: str) -> Iterator[Found]:
         return
     if not stat.S_ISREG(status.st_mode):
         yield Found(f"{_shown(key)} (no file)", 0)
-    elif not entry.name.startswith(_STAGED) or time.time() - status.st_mtime > _STAGED_FOR_S:
+    elif not entry.name.startswith(STAGED) or time.time() - status.st_mtime > _STAGED_FOR_S:
         yield Found(_shown(key), status.st_size, datetime.fromtimestamp(status.st_mtime, UTC))
 
 
@@ -184,6 +253,44 @@ class Bucket:
             was_repeated = error.response["ResponseMetadata"].get("RetryAttempts", 0) > 0
             return was_repeated and b"".join(self.read(key)) == body
         return True
+
+    def replace(self, key: str, body: bytes) -> None:
+        """One PUT, then no older version of the key."""
+        self._client.put_object(Bucket=self._bucket, Key=self._prefix + key, Body=body)
+        for copy in self._copies(key):
+            if copy.key == key:
+                self.delete_copy(copy)
+
+    def delete(self, key: str) -> None:
+        """Delete every version of a key, and the mark that it was deleted."""
+        self._client.delete_object(Bucket=self._bucket, Key=self._prefix + key)
+        for copy in self._copies(key):
+            if copy.key == key:
+                self.delete_copy(copy)
+
+    def copies(self) -> Iterator[Copy]:
+        """List versions that are not the newest, page by page, and marks of what was deleted."""
+        return self._copies("")
+
+    def read_copy(self, copy: Copy) -> Iterator[bytes]:
+        """Stream a version."""
+        if copy.version is None:
+            return
+        place = self._prefix + copy.key
+        answer = self._client.get_object(Bucket=self._bucket, Key=place, VersionId=copy.version)
+        yield from answer["Body"].iter_chunks(_CHUNK)
+
+    def delete_copy(self, copy: Copy) -> None:
+        """Delete a version for good."""
+        place = self._prefix + copy.key
+        self._client.delete_object(Bucket=self._bucket, Key=place, VersionId=copy.version or "null")
+
+    def _copies(self, prefix: str) -> Iterator[Copy]:
+        pages = self._client.get_paginator("list_object_versions")
+        for page in pages.paginate(Bucket=self._bucket, Prefix=self._prefix + prefix):
+            for entry in page.get("Versions", ()):
+                if not entry["IsLatest"]:
+                    yield Copy(entry["Key"].removeprefix(self._prefix), entry["VersionId"])
 
     def keys(self, prefix: str) -> Iterator[Found]:
         """List page by page."""

@@ -34,6 +34,10 @@ _GZIP_STEP = 4096
 _ZSTD_STEP = 512
 _WHOLE_OBJECT = 0
 
+ERASED: Final = "erased"
+STUB: Final = b'{"erased":true}'
+"""What stands in the place of a line whose vehicle was erased, so that all others keep their numbers."""
+
 
 @dataclass(frozen=True, slots=True)
 class Line:
@@ -45,7 +49,7 @@ class Line:
         received_at_ms: UTC epoch milliseconds; None where the line is no envelope.
         payload: the message's bytes; the line itself where it is no envelope; None for a whole object and for a
             line too long to keep.
-        fault: reason code, None where the line is an envelope.
+        fault: reason code; `ERASED` for a line that was erased; None where the line is an envelope.
     """
 
     line_no: int
@@ -100,24 +104,26 @@ class Reading:
             return
         stored = _Hashed(self._store.read(self.entry.key))
         with contextlib.suppress(_TruncatedError, _CorruptError):
-            yield from _split(_expand(stored, self.entry.key), self.fault)
+            yield from _split(expand(stored, self.entry.key), self.fault)
         if stored.sha256() != self.sha256:
             raise UnreadableError("it changed while it was being read, and a landing object may not")
 
 
-class _BrokenError(Exception):
+class BrokenError(Exception):
+    """An object that cannot be read to its end; `fault` is the reason code."""
+
     fault: str
 
 
-class _TooLargeError(_BrokenError):
+class _TooLargeError(BrokenError):
     fault = "object_too_large"
 
 
-class _TruncatedError(_BrokenError):
+class _TruncatedError(BrokenError):
     fault = "object_truncated"
 
 
-class _CorruptError(_BrokenError):
+class _CorruptError(BrokenError):
     fault = "object_corrupt"
 
 
@@ -161,7 +167,7 @@ def read_object(store: LandingStore, entry: LandingObject, *, max_bytes: int = M
     try:
         if entry.size_bytes > max_bytes:
             raise _TooLargeError
-        for chunk in _expand(stored, entry.key):
+        for chunk in expand(stored, entry.key):
             size += len(chunk)
             ends += chunk.count(b"\n")
             last = chunk[-1:] or last
@@ -171,7 +177,7 @@ def read_object(store: LandingStore, entry: LandingObject, *, max_bytes: int = M
                 body = None
             if body is not None:
                 body += chunk
-    except _BrokenError as error:
+    except BrokenError as error:
         fault = error.fault
     if fault == _TooLargeError.fault:
         return Reading(entry, stored.sha256(), 1, fault, store, None)
@@ -207,6 +213,8 @@ def _split(chunks: Iterator[bytes], fault: str | None) -> Iterator[bytes | None]
 def _line(number: int, raw: bytes | None) -> Line:
     if raw is None:
         return Line(number, None, None, None, "line_too_large")
+    if raw == STUB:
+        return Line(number, None, None, None, ERASED)
     if len(raw) > MAX_LINE_BYTES:  # ten times the largest message: not worth the copies that parsing it takes
         return Line(number, None, None, raw, "envelope_malformed")
     try:
@@ -220,7 +228,12 @@ def _whole(fault: str) -> Line:
     return Line(_WHOLE_OBJECT, None, None, None, fault)
 
 
-def _expand(chunks: Iterator[bytes], key: str) -> Iterator[bytes]:
+def expand(chunks: Iterator[bytes], key: str) -> Iterator[bytes]:
+    """Stored bytes as they were before they were compressed, which the key's ending tells.
+
+    Raises:
+        BrokenError: the compression breaks off or is damaged; what could be read was given before.
+    """
     if key.endswith(".gz"):
         return _inflate(_pieces(chunks, _GZIP_STEP))
     if key.endswith(".zst"):

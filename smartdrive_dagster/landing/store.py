@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
-from smartdrive_dagster.landing.backends import Backend, Bucket, Directory
+from smartdrive_dagster.landing.backends import Backend, Bucket, Copy, Directory
 from smartdrive_dagster.landing.envelope import Envelope, encode
 
 CHANNELS: Final = ("telemetry", "events", "weather", "corrections", "profiles")
@@ -113,6 +113,26 @@ class LandingStore:
     def put(self, key: str, body: bytes) -> bool:
         """Write one object; False where the key was taken (then nothing changed)."""
         return self._backend.put(key, body)
+
+    def replace(self, key: str, body: bytes) -> None:
+        """Put an object in the place of another one: for an erasure alone, since objects are immutable."""
+        self._backend.replace(key, body)
+
+    def delete(self, key: str) -> None:
+        """Delete an object whose retention has ended, older versions included."""
+        self._backend.delete(key)
+
+    def copies(self) -> Iterator[Copy]:
+        """What lies under the root and no listing shows: older versions, files of writers that died."""
+        return self._backend.copies()
+
+    def read_copy(self, copy: Copy) -> Iterator[bytes]:
+        """A copy's stored bytes."""
+        return self._backend.read_copy(copy)
+
+    def delete_copy(self, copy: Copy) -> None:
+        """Delete a copy for good."""
+        self._backend.delete_copy(copy)
 
     def list(self, *, since: date | None = None, on: date | None = None) -> Listing:
         """List objects, all of them or those of some arrival days.

@@ -159,6 +159,44 @@ class Serving:
                 [name, part, held.content, held.rows, held.version],
             )
 
+    def erasure_requests(self) -> list[tuple[str, str]]:
+        """Requests to erase a vehicle of which no tombstone has been made: id and VIN."""
+        return self._connection.execute(
+            f"select erasure_id::text, vin from {SCHEMA}.erasures where vin is not null order by requested_at"  # noqa: S608
+        ).fetchall()
+
+    def took(self, erasure_id: str, tombstone: str) -> None:
+        """Note the tombstone of a request, in place of the VIN."""
+        self._connection.execute(
+            f"update {SCHEMA}.erasures set vin = null, tombstone = %s where erasure_id = %s",  # noqa: S608
+            [tombstone, erasure_id],
+        )
+
+    def finished(self, tombstones: Iterable[str], receipt: str) -> None:
+        """Answer the requests of some tombstones."""
+        self._connection.execute(
+            f"update {SCHEMA}.erasures set finished_at = now(), receipt = %s"  # noqa: S608
+            " where tombstone = any(%s) and finished_at is null",
+            [receipt, list(tombstones)],
+        )
+
+    def vehicles(self) -> list[str]:
+        """The vehicle_id of every vehicle that this database knows."""
+        return [one for (one,) in self._connection.execute(f"select {SCHEMA}.known_vehicles()")]
+
+    def forget(self, vehicles: Iterable[str]) -> int:
+        """Delete registrations and published rows of some vehicles; how many registrations.
+
+        Their bytes go too, from tables, indexes and the planner's statistics, where the role owns these; for
+        another one PostgreSQL frees them in its own time.
+        """
+        ids = list(vehicles)
+        (gone,) = self._connection.execute(f"select {SCHEMA}.forget_vehicles(%s)", [ids]).fetchone() or (0,)
+        if ids:
+            self._connection.execute("analyze")
+            self._connection.execute("vacuum (full)")
+        return int(gone)
+
 
 @contextmanager
 def serving(url: str) -> Iterator[Serving]:

@@ -45,7 +45,8 @@ MESSAGES = Table(
         Column(
             "fault",
             "string",
-            "Why the line is no envelope or the object could not be read (a reason code of silver.quarantine)",
+            "Why the line is no envelope or the object could not be read (a reason code of silver.quarantine); "
+            "erased where its vehicle was",
         ),
     ),
     key=("object_key", "line_no"),

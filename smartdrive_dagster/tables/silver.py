@@ -167,6 +167,7 @@ MESSAGES = Table(
         Column("samples_accepted", "long", "Samples that this line brought into Silver", required=True),
         Column("samples_duplicate", "long", "Samples that another line had brought before", required=True),
         Column("samples_quarantined", "long", "Samples that were rejected", required=True),
+        Column("samples_expired", "long", "Of the accepted samples, those that Silver's retention has deleted"),
         Column(
             "touched",
             "array<struct<event_date:date,vehicle_id:string>>",
@@ -182,5 +183,5 @@ MESSAGES = Table(
     ),
     key=("object_key", "line_no"),
     partition_by="landing_date",
-    provenance=("batch",),
+    provenance=("batch", "samples_expired"),
 )

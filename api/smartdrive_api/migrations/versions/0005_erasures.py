@@ -58,10 +58,22 @@ def upgrade() -> None:
         end $$
         """  # noqa: S608
     )
-    op.execute("revoke execute on function serving.forget_vehicles(text[]) from public")
+    published = "\n".join(f"union select vehicle_id from serving.{name}" for name in _PUBLISHED)  # noqa: S608
+    op.execute(
+        f"""
+        create function serving.known_vehicles() returns setof text
+        language sql security definer set search_path = '' as $$
+            select vehicle_id from public.vehicles
+            {published}
+        $$
+        """  # noqa: S608
+    )
+    for function in ("forget_vehicles(text[])", "known_vehicles()"):
+        op.execute(f"revoke execute on function serving.{function} from public")
 
 
 def downgrade() -> None:
     """Drop them, with the requests that are not fulfilled."""
+    op.execute("drop function serving.known_vehicles()")
     op.execute("drop function serving.forget_vehicles(text[])")
     op.execute("drop table serving.erasures")
