@@ -264,14 +264,17 @@ def test_maintenance_and_time_travel_go_on_with_a_purged_table(home: House) -> N
     assert balances(home.lakehouse).close
 
 
-def test_a_commit_that_was_begun_before_a_purge_fails_and_is_decided_anew(home: House) -> None:
+@pytest.mark.parametrize("step", [purging.fence, purging.purge])
+def test_a_commit_that_was_begun_before_a_purge_fails_and_is_decided_anew(
+    home: House, step: Callable[..., object]
+) -> None:
     home.gold_trips(300.0)
     looks = []
 
     def rows(snapshot: Snapshot) -> pl.DataFrame:
         looks.append(snapshot.version)
         if len(looks) == 1:
-            purging.purge(home.lakehouse, gold.TRIPS)
+            step(home.lakehouse, gold.TRIPS)
         return snapshot.rows().head(1).collect().with_columns(trip_id=pl.lit("new"))
 
     home.lakehouse.append_once(gold.TRIPS, rows)
