@@ -119,7 +119,9 @@ def import_(
     if dry_run:
         _each(_listed(files), lambda path: _try(path, given, checked_vin(vin) if vin else None))
         return
-    importing = partial(_import_one, settings=settings, given=given, vin=checked_vin(vin or ""))
+    importing = partial(
+        _import_one, settings=settings, given=given, vin=_not_erased(settings, checked_vin(vin or ""))
+    )
     failure = None
     try:
         _each(_listed(files), importing)
@@ -130,6 +132,19 @@ def import_(
             process_now(settings, bars)
     if failure:
         raise failure
+
+
+def _not_erased(settings: Settings, vin: str) -> str:
+    """The VIN, if its vehicle was not erased: nothing of one that was is taken in."""
+    from smartdrive_dagster.domain.erasures import Erased
+    from smartdrive_dagster.lake.lakehouse import Lakehouse
+    from smartdrive_dagster.lake.retractions import Retractions
+    from smartdrive_dagster.landing.recorded.errors import OptionError
+
+    vehicles = Retractions(Lakehouse(settings.state_url)).vehicles()
+    if vehicles and Erased(settings.lake_secret(), vehicles).names(vin.encode()):
+        raise OptionError("this vehicle was erased here: nothing of it is taken in again")
+    return vin
 
 
 def _each(paths: Sequence[Path], work: Any) -> None:

@@ -187,9 +187,16 @@ def parts_of(lakehouse: Lakehouse, day: date) -> Iterator[list[Lines]]:
         yield from ([part] for part in portions(key, ordered, SLICE_BYTES, gapless=True))
 
 
+def lines_in(parts: Sequence[Lines]) -> pl.Expr:
+    """The lines of some parts; by the range of their keys, files that hold none are not opened."""
+    keys = [part.key for part in parts]
+    whole = pl.col("object_key").is_in([part.key for part in parts if part == Lines(part.key)])
+    some = (part.expression for part in parts if part != Lines(part.key))
+    return pl.col("object_key").is_between(min(keys), max(keys)) & pl.any_horizontal(whole, *some)
+
+
 def _stub_lines(scene: Scene, day: date, parts: Sequence[Lines]) -> int:
-    chosen = pl.any_horizontal(part.expression for part in parts)
-    rows = scene.lakehouse.scan(bronze.MESSAGES, Days(day, day)).filter(chosen).collect()
+    rows = scene.lakehouse.scan(bronze.MESSAGES, Days(day, day)).filter(lines_in(parts)).collect()
     named = set(rows.filter(_named(rows, scene.erased)).get_column("object_key"))
     replaced = [part for part in parts if part.key in named]
     if not replaced:
@@ -198,8 +205,7 @@ def _stub_lines(scene: Scene, day: date, parts: Sequence[Lines]) -> int:
 
     def stubbed(snapshot: Snapshot) -> pl.DataFrame:
         nonlocal count
-        its = pl.any_horizontal(part.expression for part in replaced)
-        held = snapshot.rows().filter(pl.col("landing_date") == day, its).collect()
+        held = snapshot.rows().filter(pl.col("landing_date") == day, lines_in(replaced)).collect()
         mask = _named(held, scene.erased)
         count = int(mask.sum())
         silent = {"topic": None, "received_at": None, "payload": None, "fault": ERASED}

@@ -18,6 +18,7 @@ import sqlalchemy as sa
 
 from smartdrive_dagster.domain.erasures import Erased
 
+_FOLDERS: Final = ("history", "schedules", "storage", "logs")  # in a home that may hold other things too
 _OVERWRITTEN: Final = "x"
 _WAIT_S: Final = 60.0  # the daemon holds a database for milliseconds
 
@@ -29,7 +30,8 @@ def erase_orchestrator(instance: dg.DagsterInstance, erased: Erased) -> dict[str
         Counts: values of the databases and files that named one.
     """
     values = sum(_overwrite_values(connect, erased) for connect in _databases(instance))
-    files = overwrite_files(Path(instance.root_directory), erased) if not instance.is_ephemeral else 0
+    home = Path(instance.root_directory) if not instance.is_ephemeral else None
+    files = sum(overwrite_files(home / name, erased) for name in _FOLDERS) if home else 0
     return {"values_overwritten": values, "files_overwritten": files}
 
 

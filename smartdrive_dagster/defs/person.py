@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, Final
 import msgspec
 import polars as pl
 
-from smartdrive_dagster.defs.erasing import parts_of
+from smartdrive_dagster.defs.erasing import lines_in, parts_of
 from smartdrive_dagster.domain.erasures import Erased
 from smartdrive_dagster.domain.identity import tombstone
 from smartdrive_dagster.lake.lakehouse import Lakehouse
@@ -92,8 +92,8 @@ def _messages(lakehouse: Lakehouse, store: LandingStore, who: Erased) -> Iterato
     columns = (*_LINE, "topic", "received_at", "payload")
     for day in sorted(days.get_column("landing_date")):
         for parts in parts_of(lakehouse, day):
-            chosen = pl.any_horizontal(part.expression for part in parts)
-            rows = lakehouse.scan(bronze.MESSAGES, Days(day, day)).filter(chosen).select(columns).sort(_LINE)
+            lines = lakehouse.scan(bronze.MESSAGES, Days(day, day)).filter(lines_in(parts))
+            rows = lines.select(columns).sort(_LINE)
             yield from _naming(rows.collect().iter_rows(), who)
     for entry in store.list().objects:
         if entry.key not in held:

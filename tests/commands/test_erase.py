@@ -62,6 +62,7 @@ def test_an_erasure_that_failed_is_resumed_and_its_receipt_can_be_checked(
     assert found(str(tmp_path)) == []
     assert balances(configured.lakehouse).close
     assert said("erase", "--resume") == "every erasure that was requested is done\n"
+    assert "was erased here" in refused("import", "log.csv", "--vin", VIN)
     assert "this lake signed it" in said("erase", "--check", str(receipt))
     receipt.write_text(receipt.read_text().replace('"lines": 5', '"lines": 4'))
     assert "not as this lake signed it" in refused("erase", "--check", str(receipt))

@@ -18,11 +18,13 @@ import zstandard
 from smartdrive_dagster.alerting.outbox import Outbox
 from smartdrive_dagster.defs import erasing, erasure
 from smartdrive_dagster.defs.backfill import Recomputation, bring_up_to_date
+from smartdrive_dagster.defs.erase import erasure_sensor
 from smartdrive_dagster.defs.erasing_dagster import erase_orchestrator
 from smartdrive_dagster.defs.erasure import ErasureError, erase_everywhere, is_genuine
 from smartdrive_dagster.defs.ingestion import Ingestion, Progress
 from smartdrive_dagster.defs.rebuild import Rebuild
 from smartdrive_dagster.defs.recomputation import recompute
+from smartdrive_dagster.defs.resources import LakeResource
 from smartdrive_dagster.domain.erasures import Erased
 from smartdrive_dagster.domain.identity import tombstone
 from smartdrive_dagster.lake import purging
@@ -262,14 +264,17 @@ def test_maintenance_and_time_travel_go_on_with_a_purged_table(home: House) -> N
     assert balances(home.lakehouse).close
 
 
-def test_a_commit_that_was_begun_before_a_purge_fails_and_is_decided_anew(home: House) -> None:
+@pytest.mark.parametrize("step", [purging.fence, purging.purge])
+def test_a_commit_that_was_begun_before_a_purge_fails_and_is_decided_anew(
+    home: House, step: Callable[..., object]
+) -> None:
     home.gold_trips(300.0)
     looks = []
 
     def rows(snapshot: Snapshot) -> pl.DataFrame:
         looks.append(snapshot.version)
         if len(looks) == 1:
-            purging.purge(home.lakehouse, gold.TRIPS)
+            step(home.lakehouse, gold.TRIPS)
         return snapshot.rows().head(1).collect().with_columns(trip_id=pl.lit("new"))
 
     home.lakehouse.append_once(gold.TRIPS, rows)
@@ -337,6 +342,18 @@ def test_what_was_begun_before_an_erasure_writes_no_more(home: House) -> None:
     ingest(home)
     assert home.lakehouse.open(bronze.OBJECTS).count() == objects + 1
     assert verdicts(home.lakehouse)["erased"] == 1
+
+
+def test_a_run_is_asked_for_as_long_as_an_erasure_is_not_done(home: House, instance: dg.DagsterInstance) -> None:
+    def asked() -> int:
+        context = dg.build_sensor_context(instance, resources={"lake": LakeResource.of(home.settings)})
+        return len(erasure_sensor.evaluate_tick(context).run_requests or ())
+
+    assert asked() == 0
+    ask(home)
+    assert asked() == 1
+    retractions(home).mark({STONE}, "done", at=AT + timedelta(1))
+    assert asked() == 0
 
 
 def test_the_orchestrators_own_storage_is_overwritten(instance: dg.DagsterInstance) -> None:
