@@ -26,6 +26,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
@@ -36,7 +37,10 @@ from rich.table import Table
 from smartdrive_api.database import database
 from smartdrive_api.services import Services, utc_now
 from smartdrive_api.settings import Settings
+from smartdrive_api.vehicles.vin import vehicle_id
+from sqlalchemy import Engine
 
+from benchmarks.api_figures import published
 from benchmarks.api_routes import ROUTES, Call, Owner, Route, filled
 
 _WARM_UP_S: Final = 3.0
@@ -65,6 +69,7 @@ def main() -> None:
     )
     parser.add_argument("--rate", type=float, default=100.0, help="requests a second (default 100)")
     parser.add_argument("--seconds", type=float, default=30.0, help="for how long (default 30)")
+    parser.add_argument("--days", type=int, default=365, help="of figures of each vehicle (default 365)")
     parser.add_argument("--only", metavar="ROUTE", help="routes whose template this is")
     arguments = parser.parse_args()
     routes = [route for route in ROUTES if arguments.only in {None, route.name}]
@@ -80,6 +85,7 @@ def main() -> None:
             services = Services.of(settings, engine, utc_now)
             with engine.begin() as connection:
                 owners = filled(connection, services, utc_now())
+            console.print(f"{_figures(engine, owners, settings, arguments.days):,} rows of figures are published")
             asyncio.run(load(url, owners, routes, arguments.rate, _WARM_UP_S))
             measured, took_s = asyncio.run(load(url, owners, routes, arguments.rate, arguments.seconds))
             console.print(load_table(measured, arguments.rate, took_s))
@@ -88,6 +94,15 @@ def main() -> None:
                 for _ in range(_COLD_STARTS)
             ]
     console.print(cold_table(cold))
+
+
+def _figures(engine: Engine, owners: list[Owner], settings: Settings, days: int) -> int:
+    """Publish figures of the last days for all cars; how many rows."""
+    secret = settings.lake_key()
+    vehicles = [vehicle_id(vin, secret) for owner in owners for vin in owner.vins]
+    first = utc_now().date() - timedelta(days=days - 1)
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        return published(connection, vehicles, first, days)
 
 
 def settings_below(home: Path) -> Settings:

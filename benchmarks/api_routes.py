@@ -110,9 +110,17 @@ def _ingest(owner: Owner, chance: random.Random) -> Call:
 _JSON: Final = {"content-type": "application/json"}
 # Shares of an app that looks at its cars all the time and sends a minute of driving now and then.
 ROUTES: Final = (
-    Route(40, "GET", "/v1/vehicles/{id}", _get("/v1/vehicles/{id}")),
-    Route(24, "GET", "/v1/vehicles", _get("/v1/vehicles")),
-    Route(5, "GET", "/v1/vehicles/{id}/shares", _get("/v1/vehicles/{id}/shares")),
+    Route(18, "GET", "/v1/vehicles/{id}/status", _get("/v1/vehicles/{id}/status")),
+    Route(14, "GET", "/v1/vehicles", _get("/v1/vehicles")),
+    Route(12, "GET", "/v1/vehicles/{id}/trips", _get("/v1/vehicles/{id}/trips")),
+    Route(8, "GET", "/v1/vehicles/{id}/battery", _get("/v1/vehicles/{id}/battery")),
+    Route(5, "GET", "/v1/vehicles/{id}/alerts", _get("/v1/vehicles/{id}/alerts?state=open")),
+    Route(3, "GET", "/v1/vehicles/{id}/codes", _get("/v1/vehicles/{id}/codes")),
+    Route(3, "GET", "/v1/vehicles/{id}/days", _get("/v1/vehicles/{id}/days")),
+    Route(2, "GET", "/v1/vehicles/{id}/score", _get("/v1/vehicles/{id}/score")),
+    Route(2, "GET", "/v1/vehicles/{id}/health-report", _get("/v1/vehicles/{id}/health-report")),
+    Route(1, "GET", "/v1/vehicles/{id}", _get("/v1/vehicles/{id}")),
+    Route(1, "GET", "/v1/vehicles/{id}/shares", _get("/v1/vehicles/{id}/shares")),
     Route(5, "GET", "/v1/account", _get("/v1/account")),
     Route(5, "GET", "/v1/sessions", _get("/v1/sessions")),
     Route(5, "GET", "/readyz", _get("/readyz")),

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import xml.etree.ElementTree as ET
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -233,6 +234,19 @@ def test_what_cannot_be_meant_is_refused(house: House, query: dict[str, object],
 @pytest.mark.parametrize("path", ["trips", "battery", "days", "score", "trips/export"])
 def test_the_ends_of_the_calendar_break_nothing(house: House, path: str, edge: dict[str, object]) -> None:
     assert house.ask(path, **edge).status_code == 200
+
+
+def test_more_trips_than_a_file_holds_are_refused(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("smartdrive_api.figures.routes._MAX_EXPORTED", 5)
+    assert house.get("trips/export", status=422, to="2025-05-30")["errors"][0]["code"] == "span"
+    assert len(house.ask("trips/export", from_="2025-05-01", to="2025-05-05").text.splitlines()) == 6
+
+
+def test_many_who_ask_at_once_do_not_wait_for_one_another(house: House) -> None:
+    """More than there are threads, and threads than there are connections."""
+    with ThreadPoolExecutor(80) as many:
+        answers = [*many.map(lambda _: house.ask("battery", to="2025-05-30").status_code, range(160))]
+    assert set(answers) == {200}
 
 
 def test_as_csv_a_label_is_a_text_and_no_formula(house: House) -> None:

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import date
 from typing import Any
 from uuid import UUID
 
 import pytest
 from smartdrive_api.figures import tables
 from smartdrive_api.figures.tables import SCHEMA
-from smartdrive_api.models import Base
 from smartdrive_api.vehicles import garage
 from smartdrive_api.vehicles.vin import vehicle_id
-from sqlalchemy import Boolean, Double, Table, event, text
-from sqlalchemy.types import BigInteger, Date, DateTime
+from sqlalchemy import event
 
 from api.tests.calling import LAKE_SECRET, Api, Person
+from benchmarks.api_figures import published
 
 VIN = "1M8GDM9AXKP042788"
+FIRST = date(2025, 1, 1)
 VEHICLES = 40
 DAYS = 365
 
@@ -37,42 +38,11 @@ ROUTES = (
 )
 
 
-def filled(table: Table) -> str:
-    """A statement that fills a table with one row per vehicle and day; the caller's vehicle is one of them."""
-
-    def value(column: Any) -> str:
-        if column.name == "vehicle_id":
-            return "case when v = 0 then :mine else 'v' || v end"
-        if column.name == "is_open":
-            return "d % 100 = 0"
-        if column.name == "severity":
-            return "'info'"
-        if column.name == "state":
-            return "case when d % 100 = 0 then 'open' else 'resolved' end"
-        kinds = {
-            Date: "date '2025-01-01' + d",
-            DateTime: "timestamptz '2025-01-01' + d * interval '1 day'",
-            Boolean: "false",
-            Double: "d",
-            BigInteger: "d",
-        }
-        return kinds.get(type(column.type), "v || '-' || d")
-
-    columns = [column for column in table.columns if not column.nullable]
-    names = ", ".join(column.name for column in columns)
-    values = ", ".join(value(column) for column in columns)
-    series = f"generate_series(0, {VEHICLES - 1}) v, generate_series(0, {DAYS - 1}) d"
-    return f"insert into {SCHEMA}.{table.name} ({names}) select {values} from {series}"  # noqa: S608 - our own names
-
-
 @pytest.fixture(scope="module")
 def owner(api: Api) -> tuple[Person, str]:
     mine = vehicle_id(VIN, LAKE_SECRET.encode())
     with api.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        for table in Base.metadata.tables.values():
-            if "vehicle_id" in table.c and table.schema == SCHEMA:
-                connection.execute(text(filled(table)), {"mine": mine})
-        connection.execute(text("analyze"))
+        published(connection, [mine, *(f"other-{number}" for number in range(1, VEHICLES))], FIRST, DAYS)
     person = api.person("plans@example.org")
     id_: str = api.post("/v1/vehicles", {"vin": VIN}, person).json()["id"]
     with api.engine.begin() as connection:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, Select, Table, select, tuple_
+from sqlalchemy import Connection, Row, Select, Table, func, select, tuple_
 
 from smartdrive_api.figures import tables
 from smartdrive_api.problems import FieldError, Problem, invalid
@@ -153,15 +153,8 @@ _FUEL: Final = (
 )
 
 
-def streamed(connection: Connection, found: Select[Any], at_once: int = 500) -> Iterator[Row[Any]]:
-    """All rows of a question, without holding them all."""
-    yield from connection.execution_options(stream_results=True, max_row_buffer=at_once).execute(found)
-
-
 def published_at(connection: Connection) -> datetime | None:
     """When the lake last published something."""
-    from sqlalchemy import func
-
     at: datetime | None = connection.scalar(select(func.max(tables.PUBLICATIONS.c.published_at)))
     return at
 

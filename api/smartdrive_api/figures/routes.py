@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Annotated, Any, Final, Literal
+from uuid import UUID
 
-from fastapi import APIRouter, Depends, Path, Query
-from fastapi.responses import StreamingResponse
+from fastapi import APIRouter, Depends, Path, Query, Response
 from sqlalchemy import Connection
 
 from smartdrive_api.figures import answers, exports, reading, tables
@@ -25,6 +27,7 @@ router = APIRouter(tags=["figures"], dependencies=SIGNED_IN)
 _CODE: Final = re.compile(r"[PCBU][0-3][0-9A-F]{3}")
 _MAX_DAYS: Final = 1_100  # three years: one row of a day is small, and a graph shows no more
 _MAX_EXPORT_DAYS: Final = 366
+_MAX_EXPORTED: Final = 20_000
 _VEHICLE: Final = responses(401, 404, 409, 422, 503)
 
 Id = Annotated[str, Path(description="of the registration")]
@@ -34,97 +37,115 @@ Limit = Annotated[int, Query(ge=1, le=200, description="rows of a page")]
 Cursor = Annotated[str | None, Query(max_length=200, description="of the page before")]
 
 
-def _seen(id: Id, caller: Caller, services: NeedsServices) -> Iterator[tuple[Connection, Sight]]:  # noqa: A002 - the path says so
-    with services.engine.connect() as connection:
-        yield connection, reading.sight(garage.seen(connection, caller.account_id, identity_of(id)))
+@dataclass(frozen=True, slots=True)
+class _Looking:
+    """Somebody who looks at a vehicle."""
+
+    services: Services
+    account_id: UUID
+    registration_id: UUID
+
+    @contextmanager
+    def open(self) -> Iterator[tuple[Connection, Sight]]:
+        """A connection, and what of the vehicle may be seen.
+
+        Opened by the endpoint and not by a dependency: requests that keep a connection while they wait for a
+        thread, and others that keep a thread while they wait for a connection, would wait for one another.
+        """
+        with self.services.engine.connect() as connection:
+            yield connection, reading.sight(garage.seen(connection, self.account_id, self.registration_id))
 
 
-Seen = Annotated[tuple[Connection, Sight], Depends(_seen)]
+async def _looking(id: Id, caller: Caller, services: NeedsServices) -> _Looking:  # noqa: A002 - the path's own word
+    return _Looking(services, caller.account_id, identity_of(id))
+
+
+Seen = Annotated[_Looking, Depends(_looking)]
 
 
 @router.get("/v1/vehicles/{id}/status", responses=_VEHICLE)
 def status(seen: Seen) -> answers.Status:
     """What there is to know at a glance: when the vehicle was seen, its battery, what is open, the last trip."""
-    connection, sight = seen
-    overview = reading.newest(connection, sight, tables.FLEET_OVERVIEW)
-    last, _ = reading.page(connection, reading.trips(sight, None, None), tables.TRIPS, _TRIP_ORDER, 1, None)
-    return answers.Status(
-        overview=_of(answers.Overview, overview),
-        last_trip=_of(answers.Trip, last[0] if last else None),
-        published_at=reading.published_at(connection),
-    )
+    with seen.open() as (connection, sight):
+        overview = reading.newest(connection, sight, tables.FLEET_OVERVIEW)
+        last, _ = reading.page(connection, reading.trips(sight, None, None), tables.TRIPS, _TRIP_ORDER, 1, None)
+        return answers.Status(
+            overview=_of(answers.Overview, overview),
+            last_trip=_of(answers.Trip, last[0] if last else None),
+            published_at=reading.published_at(connection),
+        )
 
 
 @router.get("/v1/vehicles/{id}/trips", responses=_VEHICLE)
 def trips(
-    seen: Seen, first: First = None, last: Last = None, limit: Limit = 50, cursor: Cursor = None
+    seen: Seen,
+    first: First = None,
+    last: Last = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
 ) -> answers.Trips:
     """Trips that began in a span of days, the newest first, in pages."""
-    connection, sight = seen
-    found = reading.trips(sight, *_span(first, last))
-    rows, further = reading.page(connection, found, tables.TRIPS, _TRIP_ORDER, limit, reading.after(cursor))
-    return answers.Trips(trips=[answers.Trip.model_validate(row) for row in rows], next_cursor=further)
+    with seen.open() as (connection, sight):
+        found = reading.trips(sight, *_span(first, last))
+        rows, further = reading.page(connection, found, tables.TRIPS, _TRIP_ORDER, limit, reading.after(cursor))
+        return answers.Trips(trips=[answers.Trip.model_validate(row) for row in rows], next_cursor=further)
 
 
 @router.get(
     "/v1/vehicles/{id}/trips/export",
-    response_class=StreamingResponse,
+    response_class=Response,
     responses={
         200: {"content": {kind: {} for kind in exports.MEDIA_TYPES.values()}, "description": "The file"},
         **_VEHICLE,
     },
 )
 def export_trips(
-    id: Id,  # noqa: A002 - the path says so
-    caller: Caller,
-    services: NeedsServices,
+    seen: Seen,
     form: Annotated[Literal["csv", "geojson", "gpx"], Query(alias="format")] = "csv",
     first: First = None,
     last: Last = None,
-) -> StreamingResponse:
+) -> Response:
     """Trips of at most a year as a file, in order: CSV, GeoJSON or GPX.
 
     On a map a trip is a line from where it began to where it ended; both are rounded to 0.01°.
     """
-    with services.engine.connect() as connection:
-        sight = reading.sight(garage.seen(connection, caller.account_id, identity_of(id)))
-    begin, end = _days(services, first, last, _MAX_EXPORT_DAYS)
+    begin, end = _days(seen.services, first, last, _MAX_EXPORT_DAYS)
     began = tables.TRIPS.c.started_at
-    found = reading.trips(sight, *_span(begin, end)).order_by(began, tables.TRIPS.c.trip_id)
-
-    def pieces() -> Iterator[str]:
-        with services.engine.connect() as connection:
-            rows = (answers.Trip.model_validate(row) for row in reading.streamed(connection, found))
-            yield from exports.exported(form, rows)
-
-    return StreamingResponse(
-        pieces(),
+    # Read at once and bounded: a caller who reads slowly would keep a connection from everybody else.
+    with seen.open() as (connection, sight):
+        found = reading.trips(sight, *_span(begin, end)).order_by(began, tables.TRIPS.c.trip_id)
+        rows = connection.execute(found.limit(_MAX_EXPORTED + 1)).all()
+    if len(rows) > _MAX_EXPORTED:
+        detail = f"These are more than {_MAX_EXPORTED:,} trips: ask for fewer days."
+        raise invalid(FieldError(pointer="query: from", code="span", detail=detail))
+    return Response(
+        "".join(exports.exported(form, [answers.Trip.model_validate(row) for row in rows])),
         media_type=exports.MEDIA_TYPES[form],
         headers={"Content-Disposition": f'attachment; filename="trips.{form}"'},
     )
 
 
 @router.get("/v1/vehicles/{id}/battery", responses=_VEHICLE)
-def battery(seen: Seen, services: NeedsServices, first: First = None, last: Last = None) -> answers.Battery:
+def battery(seen: Seen, first: First = None, last: Last = None) -> answers.Battery:
     """The battery: health and charge by day with their intervals, the trend, winter risk and drains."""
-    connection, sight = seen
-    begin, end = _days(services, first, last, _MAX_DAYS, default=90)
-    drained = tables.DRAIN_EPISODES
-    drains = connection.execute(
-        sight.of(drained, "opened_at")
-        .where(drained.c.opened_at < _midnight(end, 1), drained.c.last_seen_at >= _midnight(begin))
-        .order_by(drained.c.opened_at)
-    )
-    return answers.Battery(
-        newest=_of(answers.BatteryDay, reading.newest(connection, sight, tables.BATTERY_HEALTH)),
-        trend=_of(answers.BatteryTrend, reading.newest(connection, sight, tables.BATTERY_TREND)),
-        winter_risk=_of(answers.WinterRisk, reading.newest(connection, sight, tables.WINTER_RISK)),
-        drains=[answers.Drain.model_validate(row) for row in drains],
-        days=[
-            answers.BatteryDay.model_validate(row)
-            for row in reading.days(connection, sight, tables.BATTERY_HEALTH, begin, end)
-        ],
-    )
+    with seen.open() as (connection, sight):
+        begin, end = _days(seen.services, first, last, _MAX_DAYS, default=90)
+        drained = tables.DRAIN_EPISODES
+        drains = connection.execute(
+            sight.of(drained, "opened_at")
+            .where(drained.c.opened_at < _midnight(end, 1), drained.c.last_seen_at >= _midnight(begin))
+            .order_by(drained.c.opened_at)
+        )
+        return answers.Battery(
+            newest=_of(answers.BatteryDay, reading.newest(connection, sight, tables.BATTERY_HEALTH)),
+            trend=_of(answers.BatteryTrend, reading.newest(connection, sight, tables.BATTERY_TREND)),
+            winter_risk=_of(answers.WinterRisk, reading.newest(connection, sight, tables.WINTER_RISK)),
+            drains=[answers.Drain.model_validate(row) for row in drains],
+            days=[
+                answers.BatteryDay.model_validate(row)
+                for row in reading.days(connection, sight, tables.BATTERY_HEALTH, begin, end)
+            ],
+        )
 
 
 @router.get("/v1/vehicles/{id}/alerts", responses=_VEHICLE)
@@ -135,22 +156,24 @@ def alerts(
     cursor: Cursor = None,
 ) -> answers.Alerts:
     """Alerts, the newest first, in pages."""
-    connection, sight = seen
-    table = tables.ALERTS
-    found = sight.of(table, "opened_at")
-    if state is not None:
-        found = found.where(table.c.state == state)
-    rows, further = reading.page(connection, found, table, ("opened_at", "alert_id"), limit, reading.after(cursor))
-    return answers.Alerts(alerts=[answers.Alert.model_validate(row) for row in rows], next_cursor=further)
+    with seen.open() as (connection, sight):
+        table = tables.ALERTS
+        found = sight.of(table, "opened_at")
+        if state is not None:
+            found = found.where(table.c.state == state)
+        rows, further = reading.page(
+            connection, found, table, ("opened_at", "alert_id"), limit, reading.after(cursor)
+        )
+        return answers.Alerts(alerts=[answers.Alert.model_validate(row) for row in rows], next_cursor=further)
 
 
 @router.get("/v1/vehicles/{id}/score", responses=_VEHICLE)
-def score(seen: Seen, services: NeedsServices, first: First = None, last: Last = None) -> answers.DrivingScore:
+def score(seen: Seen, first: First = None, last: Last = None) -> answers.DrivingScore:
     """Driving style by week. It is a score of style, and predicts no crash."""
-    connection, sight = seen
-    begin, end = _days(services, first, last, _MAX_DAYS, default=90)
-    rows = reading.days(connection, sight, tables.DRIVER_SCORES, begin, end)
-    return answers.DrivingScore(weeks=[answers.ScoreWeek.model_validate(row) for row in rows])
+    with seen.open() as (connection, sight):
+        begin, end = _days(seen.services, first, last, _MAX_DAYS, default=90)
+        rows = reading.days(connection, sight, tables.DRIVER_SCORES, begin, end)
+        return answers.DrivingScore(weeks=[answers.ScoreWeek.model_validate(row) for row in rows])
 
 
 @router.get("/v1/vehicles/{id}/codes", responses=_VEHICLE)
@@ -161,37 +184,39 @@ def codes(
     cursor: Cursor = None,
 ) -> answers.FoundCodes:
     """Trouble codes that were found, the newest first, in pages."""
-    connection, sight = seen
-    table = tables.DTC_EPISODES
-    found = sight.of(table, "opened_at")
-    if is_open is not None:
-        found = found.where(table.c.is_open == is_open)
-    rows, further = reading.page(
-        connection, found, table, ("opened_at", "episode_id"), limit, reading.after(cursor)
-    )
-    return answers.FoundCodes(codes=[answers.FoundCode.model_validate(row) for row in rows], next_cursor=further)
+    with seen.open() as (connection, sight):
+        table = tables.DTC_EPISODES
+        found = sight.of(table, "opened_at")
+        if is_open is not None:
+            found = found.where(table.c.is_open == is_open)
+        rows, further = reading.page(
+            connection, found, table, ("opened_at", "episode_id"), limit, reading.after(cursor)
+        )
+        return answers.FoundCodes(
+            codes=[answers.FoundCode.model_validate(row) for row in rows], next_cursor=further
+        )
 
 
 @router.get("/v1/vehicles/{id}/days", responses=_VEHICLE)
-def days(seen: Seen, services: NeedsServices, first: First = None, last: Last = None) -> answers.Days:
+def days(seen: Seen, first: First = None, last: Last = None) -> answers.Days:
     """What the vehicle did, by day: trips, distance, time, voltage, fuel."""
-    connection, sight = seen
-    begin, end = _days(services, first, last, _MAX_DAYS, default=30)
-    fuel = {row.local_date: row for row in reading.days(connection, sight, tables.FUEL_ECONOMY, begin, end)}
-    found = []
-    for row in reading.days(connection, sight, tables.VEHICLE_DAILY, begin, end):
-        day = answers.Day.model_validate(row)
-        if burnt := fuel.get(row.local_date):
-            day = day.model_copy(update={name: getattr(burnt, name) for name in _BURNT})
-        found.append(day)
-    return answers.Days(days=found)
+    with seen.open() as (connection, sight):
+        begin, end = _days(seen.services, first, last, _MAX_DAYS, default=30)
+        fuel = {row.local_date: row for row in reading.days(connection, sight, tables.FUEL_ECONOMY, begin, end)}
+        found = []
+        for row in reading.days(connection, sight, tables.VEHICLE_DAILY, begin, end):
+            day = answers.Day.model_validate(row)
+            if burnt := fuel.get(row.local_date):
+                day = day.model_copy(update={name: getattr(burnt, name) for name in _BURNT})
+            found.append(day)
+        return answers.Days(days=found)
 
 
 @router.get("/v1/vehicles/{id}/health-report", responses=_VEHICLE)
-def report(seen: Seen, services: NeedsServices) -> answers.HealthReport:
+def report(seen: Seen) -> answers.HealthReport:
     """Whether to drive on: a verdict, and all that it rests on."""
-    connection, sight = seen
-    return health_report(connection, sight, services.now())
+    with seen.open() as (connection, sight):
+        return health_report(connection, sight, seen.services.now())
 
 
 @router.get("/v1/dtc/{code}", responses=responses(401, 404, 422, 503))
