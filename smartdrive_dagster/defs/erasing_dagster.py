@@ -29,7 +29,7 @@ def erase_orchestrator(instance: dg.DagsterInstance, erased: Erased) -> dict[str
     Returns:
         Counts: values of the databases and files that named one.
     """
-    values = sum(_overwrite_values(connect, erased) for connect in _databases(instance))
+    values = sum(overwrite_values(connect, erased) for connect in _databases(instance))
     home = Path(instance.root_directory) if not instance.is_ephemeral else None
     files = sum(overwrite_files(home / name, erased) for name in _FOLDERS) if home else 0
     return {"values_overwritten": values, "files_overwritten": files}
@@ -65,7 +65,8 @@ def _databases(instance: dg.DagsterInstance) -> Iterator[Callable[[], AbstractCo
             yield connect
 
 
-def _overwrite_values(connect: Callable[[], AbstractContextManager[Any]], erased: Erased) -> int:
+def overwrite_values(connect: Callable[[], AbstractContextManager[Any]], erased: Erased) -> int:
+    """Overwrite what names a vehicle in every text of a database; returns how many values did."""
     found = 0
     with connect() as connection:
         tables = sa.MetaData()
