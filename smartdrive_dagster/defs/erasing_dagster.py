@@ -115,7 +115,7 @@ def _overwrite_column(connection: sqlite3.Connection, table: str, column: str, e
 
 def _overwrite_file(path: Path, erased: Erased) -> int:
     with path.open("r+b") as file, mmap.mmap(file.fileno(), 0) as content:
-        words = erased.words_in(content)
+        words = erased.words_in(content[:])
         for word in words:
             at = content.find(word)
             while at >= 0:
