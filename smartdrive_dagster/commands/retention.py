@@ -23,7 +23,6 @@ def retention(
     from smartdrive_dagster.defs.retention import RetentionError, expire
     from smartdrive_dagster.lake.lakehouse import Lakehouse
     from smartdrive_dagster.landing.store import LandingStore
-    from smartdrive_dagster.processing import dagster_instance, who_is_at_work
     from smartdrive_dagster.settings import Settings
 
     settings, now = Settings(), datetime.now(UTC)
@@ -32,6 +31,8 @@ def retention(
         typer.echo("everything is kept for ever: no SMARTDRIVE_RETENTION_…_DAYS is set (see --help)")
         return
     if not dry_run:
+        from smartdrive_dagster.processing import dagster_instance, who_is_at_work
+
         with dagster_instance() as instance:
             busy = who_is_at_work(instance, now)
         if busy:

@@ -13,6 +13,7 @@ from datetime import date, timedelta
 import polars as pl
 
 from smartdrive_dagster.defs.computations import Computation, computations, reach_days
+from smartdrive_dagster.defs.floors import frozen_before
 from smartdrive_dagster.defs.recomputation import CHUNK_DAYS, Ledger, recompute, stale
 from smartdrive_dagster.domain.staleness import candidate_days
 from smartdrive_dagster.lake.lakehouse import Commit, Lakehouse
@@ -31,12 +32,14 @@ class Recomputation:
         reads: the tables that its rows depend on.
         reach_days: days of Silver on both sides of a day that its rows depend on.
         redo: computes days for all vehicles, and commits them in chunks.
+        frozen_before: days before this one are left as they are, since what they were made of may have expired.
     """
 
     computation: Computation
     reads: tuple[Table, ...]
     reach_days: int
     redo: Redo
+    frozen_before: date | None = None
 
     @property
     def table(self) -> Table:
@@ -65,6 +68,7 @@ def recomputations(settings: Settings, *, until: date) -> dict[str, Recomputatio
             computation.reads if computation.model else (*computation.reads, silver.MESSAGES),
             reach_days(computation, among),
             redo_of(computation),
+            frozen_before(computation, settings, until),
         )
         for table, computation in among.items()
     }

@@ -192,7 +192,8 @@ def lines_in(parts: Sequence[Lines]) -> pl.Expr:
     keys = [part.key for part in parts]
     whole = pl.col("object_key").is_in([part.key for part in parts if part == Lines(part.key)])
     some = (part.expression for part in parts if part != Lines(part.key))
-    return pl.col("object_key").is_between(min(keys), max(keys)) & pl.any_horizontal(whole, *some)
+    near = pl.col("object_key").is_between(pl.lit(min(keys)), pl.lit(max(keys)))
+    return near & pl.any_horizontal(whole, *some)
 
 
 def _stub_lines(scene: Scene, day: date, parts: Sequence[Lines]) -> int:

@@ -29,7 +29,7 @@ def erase_orchestrator(instance: dg.DagsterInstance, erased: Erased) -> dict[str
     Returns:
         Counts: values of the databases and files that named one.
     """
-    values = sum(_overwrite_values(connect, erased) for connect in _databases(instance))
+    values = sum(overwrite_values(connect, erased) for connect in _databases(instance))
     home = Path(instance.root_directory) if not instance.is_ephemeral else None
     files = sum(overwrite_files(home / name, erased) for name in _FOLDERS) if home else 0
     return {"values_overwritten": values, "files_overwritten": files}
@@ -65,7 +65,8 @@ def _databases(instance: dg.DagsterInstance) -> Iterator[Callable[[], AbstractCo
             yield connect
 
 
-def _overwrite_values(connect: Callable[[], AbstractContextManager[Any]], erased: Erased) -> int:
+def overwrite_values(connect: Callable[[], AbstractContextManager[Any]], erased: Erased) -> int:
+    """Overwrite what names a vehicle in every text of a database; returns how many values did."""
     found = 0
     with connect() as connection:
         tables = sa.MetaData()
@@ -114,7 +115,7 @@ def _overwrite_column(connection: sqlite3.Connection, table: str, column: str, e
 
 def _overwrite_file(path: Path, erased: Erased) -> int:
     with path.open("r+b") as file, mmap.mmap(file.fileno(), 0) as content:
-        words = erased.words_in(content)
+        words = erased.words_in(content[:])
         for word in words:
             at = content.find(word)
             while at >= 0:

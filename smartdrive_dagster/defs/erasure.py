@@ -18,6 +18,7 @@ import dagster as dg
 import polars as pl
 
 from smartdrive_dagster.defs.backfill import possible_days, recomputations
+from smartdrive_dagster.defs.computations import computations
 from smartdrive_dagster.defs.erasing import (
     ErasureError,
     Scene,
@@ -31,14 +32,13 @@ from smartdrive_dagster.defs.partitions import FIRST_DAY
 from smartdrive_dagster.domain.erasures import Erased
 from smartdrive_dagster.domain.identity import seal, tombstone, vehicle_id
 from smartdrive_dagster.lake.lakehouse import Lakehouse, Snapshot
-from smartdrive_dagster.lake.models import readable_tables
 from smartdrive_dagster.lake.purging import fence, purge
 from smartdrive_dagster.lake.removal import files_below, remove_files, remove_folder
 from smartdrive_dagster.lake.retractions import Counts, Retractions
 from smartdrive_dagster.landing.store import LandingStore
 from smartdrive_dagster.serving.database import serving
 from smartdrive_dagster.settings import Settings
-from smartdrive_dagster.tables import Days, alerts
+from smartdrive_dagster.tables import ALL, Days, alerts
 from smartdrive_dagster.tables.outbox import NOTIFICATIONS
 
 RECEIPT: Final = "erasure-receipt.v1"
@@ -246,7 +246,7 @@ def _erase_beside(erasure: Erasure) -> dict[str, dict[str, int]]:
     if "://" in lakehouse.url:
         remove_files(lakehouse.url, ())
     else:
-        ours = {Path(lakehouse.uri(table)) for table in readable_tables()}
+        ours = {Path(lakehouse.uri(table)) for table in (*ALL, *computations())}
         unknown = len({path for path in Path(lakehouse.url).glob("*/*") if path.is_dir()} - ours)
     return {"beside": {"shadow_files": shadows, "other_lakes": len(others), "unknown_folders": unknown}}
 

@@ -91,7 +91,14 @@ def compute_shadow(lakehouse: Lakehouse, entry: Recomputation, days: Days, setti
         entry: how the table is computed.
         days: event days, or local dates of a mart.
         settings: those that `entry` was made with.
+
+    Raises:
+        ShadowError: all of these days are frozen, because what they were made of may have expired.
     """
+    if (frozen := entry.frozen_before) is not None:
+        if days.last < frozen:
+            raise ShadowError(f"{entry.table} is left as it is before {frozen}: what it was made of has expired")
+        days = Days(max(days.first, frozen), days.last)
     shadow = Shadow(lakehouse, entry.table)
     shadow.remove()
     if entry.computation.outlives_samples:

@@ -83,6 +83,14 @@ def test_one_run_at_a_time_writes_a_table() -> None:
     assert pools["silver/telemetry"] == pools["bronze/messages"] != pools["gold/trips"]
 
 
+@pytest.mark.parametrize("job", ["erase", "expire"])
+def test_what_deletes_rows_keeps_ingestion_and_gold_waiting(job: str) -> None:
+    graph = loaded().resolve_asset_graph()
+    pools = {pool for asset in graph.materializable_asset_keys for pool in graph.get(asset).pools}
+    held = {node.definition.pool for node in loaded().resolve_job_def(job).nodes}  # type: ignore[union-attr]
+    assert held == pools
+
+
 @pytest.mark.parametrize(
     "command",
     [

@@ -13,13 +13,15 @@ import boto3
 import dagster as dg
 import polars as pl
 import pytest
+import sqlalchemy as sa
 import zstandard
 
 from smartdrive_dagster.alerting.outbox import Outbox
 from smartdrive_dagster.defs import erasing, erasure
 from smartdrive_dagster.defs.backfill import Recomputation, bring_up_to_date
+from smartdrive_dagster.defs.computations import computations
 from smartdrive_dagster.defs.erase import erasure_sensor
-from smartdrive_dagster.defs.erasing_dagster import erase_orchestrator
+from smartdrive_dagster.defs.erasing_dagster import erase_orchestrator, overwrite_values
 from smartdrive_dagster.defs.erasure import ErasureError, erase_everywhere, is_genuine
 from smartdrive_dagster.defs.ingestion import Ingestion, Progress
 from smartdrive_dagster.defs.rebuild import Rebuild
@@ -31,11 +33,10 @@ from smartdrive_dagster.lake import purging
 from smartdrive_dagster.lake.audit import balances, frame_hash
 from smartdrive_dagster.lake.duck import borrowed
 from smartdrive_dagster.lake.lakehouse import Lakehouse, Snapshot
-from smartdrive_dagster.lake.models import readable_tables
 from smartdrive_dagster.lake.retractions import ErasureBegunError, Retractions
 from smartdrive_dagster.landing.envelope import Envelope, encode
 from smartdrive_dagster.landing.store import LandingStore
-from smartdrive_dagster.tables import Days, alerts, bronze, driving, gold, silver
+from smartdrive_dagster.tables import ALL, Days, alerts, bronze, driving, gold, silver
 from tests.byte_scan import found
 from tests.comparison import contents, repeated, verdicts
 from tests.conftest import RowsOf
@@ -140,7 +141,7 @@ def ingest(house: House) -> None:
 def rows_of_the_other(house: House) -> dict[str, str]:
     """Row hashes of the vehicle that stays, by table."""
     its = pl.col("vehicle_id") == OTHER
-    tables = [table for table in readable_tables() if "vehicle_id" in table.by_name]
+    tables = [table for table in (*ALL, *computations()) if "vehicle_id" in table.by_name]
     return {str(table): frame_hash(table, house.lakehouse.scan(table).filter(its)) for table in tables}
 
 
@@ -378,6 +379,18 @@ def test_the_orchestrators_own_storage_is_overwritten(instance: dg.DagsterInstan
     assert run is not None
     assert run.tags["vehicle"] == "x" * 17
     assert any("what about" in event.message for event in instance.all_logs(done.run_id))
+
+
+def test_a_database_on_a_server_is_overwritten_value_by_value(tmp_path: Path) -> None:
+    engine = sa.create_engine(f"sqlite:///{tmp_path}/dagster.db")  # its statements are those of PostgreSQL too
+    with engine.begin() as connection:
+        connection.execute(sa.text("CREATE TABLE runs (id INTEGER PRIMARY KEY, run_body TEXT, note VARCHAR(99))"))
+        rows = [{"body": f'{{"of": "{VIN}", "and": "{CAR}"}}'}, {"body": None}, {"body": OTHER}]
+        connection.execute(sa.text("INSERT INTO runs (run_body) VALUES (:body)"), rows)
+    assert overwrite_values(engine.begin, Erased(SECRET, frozenset({STONE}))) == 2
+    with engine.connect() as connection:
+        held = connection.execute(sa.text("SELECT run_body FROM runs ORDER BY id")).scalars().all()
+    assert held == [f'{{"of": "{"x" * 17}", "and": "{"x" * 26}"}}', None, OTHER]
 
 
 def test_what_was_told_of_the_vehicle_and_copies_of_the_lake_go_too(

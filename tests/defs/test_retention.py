@@ -17,10 +17,11 @@ from smartdrive_dagster.defs.ingestion import Ingestion, Progress
 from smartdrive_dagster.defs.rebuild import is_secret_of
 from smartdrive_dagster.defs.recomputation import recompute
 from smartdrive_dagster.defs.retention import Expired, expire
+from smartdrive_dagster.defs.shadow import ShadowError, compute_shadow, promote, shadow_changes
 from smartdrive_dagster.defs.work import pending_objects, stale_tables
 from smartdrive_dagster.lake.audit import balances
 from smartdrive_dagster.settings import Settings
-from smartdrive_dagster.tables import battery, bronze, facts, gold, silver
+from smartdrive_dagster.tables import Days, battery, bronze, facts, gold, silver
 from tests.comparison import contents
 from tests.made_lake import DAY, LATER, TODAY, House, copied
 from tests.messages import OTHER_VIN, SECRET, START, land, telemetry
@@ -148,6 +149,20 @@ def test_expired_days_of_gold_are_not_computed_again(house: House) -> None:
     trips = recomputations(settings, until=TODAY)["gold.trips"].computation
     list(recompute(house.lakehouse, trips, [DAY, LATER], settings, redo=True, until=TODAY))
     assert list(days(house, gold.TRIPS)) == [LATER]
+
+
+def test_a_shadow_leaves_out_days_whose_samples_have_expired(house: House) -> None:
+    settings = keeping(house, "silver")
+    expired(house, "silver")
+    before = contents(house.lakehouse, (gold.TRIPS,))
+    known = recomputations(settings, until=TODAY)
+    with pytest.raises(ShadowError, match="has expired"):
+        list(compute_shadow(house.lakehouse, known["gold.trips"], Days(DAY, DAY), settings))
+    list(compute_shadow(house.lakehouse, known["gold.trips"], Days(DAY, LATER), settings))
+    assert list(shadow_changes(house.lakehouse, known["gold.trips"])) == []
+    just_trips = {"gold.trips": known["gold.trips"]}
+    list(promote(house.lakehouse, just_trips, known["gold.trips"], settings))
+    assert contents(house.lakehouse, (gold.TRIPS,)) == before
 
 
 def test_what_histories_are_made_of_never_expires(house: House) -> None:
