@@ -53,7 +53,7 @@ bench-api: $(STAMP) ## load the REST API with 100 requests a second, and measure
 	$(BIN)/python -m benchmarks.api_load
 
 fuzz-api: $(STAMP) ## send the REST API more than 10,000 requests made from its OpenAPI document (minutes)
-	SMARTDRIVE_FUZZ_CASES=250 $(BIN)/python -m pytest -q -s --timeout 3600 api/tests/test_openapi_fuzz.py
+	SMARTDRIVE_FUZZ_CASES=400 $(BIN)/python -m pytest -q -s --timeout 3600 api/tests/test_openapi_fuzz.py
 
 eval-driving: $(STAMP) ## judge driving events on simulated drives, and beside a recorder's own on real ones (a minute)
 	$(BIN)/python benchmarks/driving_eval.py $(if $(QUICK),--quick)

@@ -321,6 +321,7 @@ def test_a_bomb_is_refused_before_it_is_expanded(mira: Driver) -> None:
         (b"[{}]", {"content_encoding": "gzip, gzip"}, 415),
         (b"[{}]", {"content_type": "text/plain"}, 415),
         (b"[{}]", {"content_type": ""}, 415),
+        (b" " * batch.MAX_SENT, {}, 400),
         (b" " * (batch.MAX_SENT + 1), {}, 413),
     ],
 )
@@ -373,7 +374,7 @@ _PIECES = st.sampled_from(
 )
 
 
-@settings_of_hypothesis(max_examples=300)
+@settings_of_hypothesis(max_examples=300, deadline=None)
 @given(
     edits=st.lists(st.tuples(st.integers(0, len(_TEXT)), st.integers(0, 9), _PIECES), max_size=3),
     media_type=st.sampled_from(["application/json", "application/x-ndjson"]),

@@ -50,7 +50,7 @@ def person(api: Api) -> Person:
     return api.person("fuzz@example.org")
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(route=ROUTES, body=BODIES | st.binary(max_size=50), kind=TYPES, as_somebody=st.booleans())
 def test_nothing_that_is_sent_breaks_the_api_or_comes_back(
     api: Api, person: Person, route: tuple[str, str], body: object, kind: str, as_somebody: bool
@@ -65,7 +65,7 @@ def test_nothing_that_is_sent_breaks_the_api_or_comes_back(
         assert MARK not in answer.text
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(
     method=st.sampled_from(["GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"]),
     path=st.text(st.characters(codec="utf-8"), max_size=20),
