@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from smartdrive_api import operations, problems
+from smartdrive_api.certificates import routes as certificates
 from smartdrive_api.figures import routes as figures
 from smartdrive_api.identity import routes as identity
 from smartdrive_api.identity import well_known
@@ -52,6 +53,7 @@ def create_app(settings: Settings, engine: Engine, now: Callable[[], datetime] =
     app.state.services = services
     for router in (operations.router, identity.router, well_known.router, vehicles.router, figures.router):
         app.include_router(router)
+    app.include_router(certificates.router)
     app.add_exception_handler(problems.Problem, problems.on_problem)
     app.add_exception_handler(HTTPException, problems.on_http_error)
     app.add_exception_handler(RequestValidationError, problems.on_invalid_request)

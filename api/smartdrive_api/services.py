@@ -11,6 +11,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 from sqlalchemy import Engine
 
+from smartdrive_api.certificates.authority import AuthorityStore
 from smartdrive_api.identity.access_tokens import AccessTokens
 from smartdrive_api.identity.keys import KeyStore
 from smartdrive_api.identity.passwords import Passwords
@@ -34,12 +35,15 @@ class Services:
     keys: KeyStore
     access_tokens: AccessTokens
     passwords: Passwords
+    authority: AuthorityStore
 
     @classmethod
     def of(cls, settings: Settings, engine: Engine, now: Callable[[], datetime]) -> Services:
         """The services of an app with these settings."""
         keys = KeyStore(settings, now)
-        return cls(settings, engine, Metrics(), now, keys, AccessTokens(settings, keys, now), Passwords(settings))
+        authority = AuthorityStore(settings.certificate_authority, now)
+        tokens, passwords = AccessTokens(settings, keys, now), Passwords(settings)
+        return cls(settings, engine, Metrics(), now, keys, tokens, passwords, authority)
 
 
 def _services(request: Request) -> Services:

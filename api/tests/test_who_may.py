@@ -46,6 +46,8 @@ MAY: Final = {
             *("status", "trips", "trips/export", "battery", "alerts", "score", "codes", "days", "health-report"),
         )
     },
+    ("get", "/v1/vehicles/{id}/certificate"): (200, 403, 404, 401, 401),
+    ("get", "/.well-known/certificate-authority.pem"): EVERYBODY,
     ("get", "/v1/dtc/{code}"): (503, 503, 503, 401, 401),  # the lake has published nothing here
 }
 VIN: Final = "1M8GDM9AXKP042788"
