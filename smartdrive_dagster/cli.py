@@ -15,6 +15,7 @@ from smartdrive_dagster.commands import explain as explain_command
 from smartdrive_dagster.commands import import_logs as import_command
 from smartdrive_dagster.commands import owners as owner_commands
 from smartdrive_dagster.commands import rebuild as rebuild_command
+from smartdrive_dagster.commands import verify as verify_command
 from smartdrive_dagster.commands import weather as weather_commands
 from smartdrive_dagster.commands.bars import process_now
 from smartdrive_dagster.commands.bars import progress as _progress
@@ -194,6 +195,7 @@ app.command(epilog=up_command.EPILOG)(up_command.up)
 app.command(epilog=backfill_command.EPILOG)(backfill_command.backfill)
 app.command(epilog=explain_command.EPILOG)(explain_command.explain)
 app.command(epilog=rebuild_command.EPILOG)(rebuild_command.rebuild)
+app.command(epilog=verify_command.EPILOG)(verify_command.verify)
 app.add_typer(alert_commands.alerts, name="alerts")
 app.add_typer(owner_commands.vehicle, name="vehicle")
 app.add_typer(owner_commands.trips, name="trips")
@@ -226,6 +228,7 @@ _TOLD = {
     "ImportFailedError",
     "RetractionError",
     "BackfillError",
+    "CertificateError",
     "CodeFileError",
     "CredentialsMissingError",
     "DemoOptionsError",
