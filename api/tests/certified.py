@@ -45,10 +45,10 @@ def history() -> dict[Table, list[dict[str, Any]]]:
                 "status": "ok" if number < 100 else "warning",
                 "confidence": "medium",
                 "method": "plateau",
-                "soh_pct": None if number < 10 else 96.4 - number * 0.17 + number % 4,
-                "soh_low_pct": None if number < 10 else 90.4 - number * 0.17,
-                "soh_high_pct": None if number < 10 else min(100.0, 104.0 - number * 0.17),
-                "soh_reason": "baseline_incomplete" if number < 10 else None,
+                "soh_pct": None if number in SILENT else 96.4 - number * 0.17 + number % 4,
+                "soh_low_pct": None if number in SILENT else 90.4 - number * 0.17,
+                "soh_high_pct": None if number in SILENT else min(100.0, 104.0 - number * 0.17),
+                "soh_reason": "baseline_incomplete" if number in SILENT else None,
                 "cranks": 2,
                 "conclusive_cranks": 1,
                 "failing_cranks": int(number > 105),
@@ -124,6 +124,7 @@ def publish(engine: Engine, vehicle_id: str, rows: dict[Table, list[dict[str, An
             connection.execute(insert(tables.PUBLICATIONS).on_conflict_do_nothing(), marks)
 
 
+SILENT = (*range(10), 99)  # starts, the last one among them, that tell no health
 DAYS = ("event_date", "local_date", "week_start_date")
 
 
