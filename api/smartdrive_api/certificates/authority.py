@@ -77,9 +77,8 @@ class Authority:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of its certificate, in groups of four."""
-        text = self.certificate.fingerprint(hashes.SHA256()).hex()
-        return " ".join(text[at : at + 4] for at in range(0, len(text), 4))
+        """SHA-256 of its certificate, as OpenSSL writes it."""
+        return self.certificate.fingerprint(hashes.SHA256()).hex(":").upper()
 
     def certify(self, public: CertificatePublicKeyTypes, number: int, now: datetime, until: datetime) -> Any:
         """The X.509 certificate of a key that signs one document.
