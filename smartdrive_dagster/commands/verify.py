@@ -69,11 +69,12 @@ def _compared(settings: Settings, agreed: Contract, said: Said) -> tuple[list[Co
     from smartdrive_dagster.domain.identity import vehicle_id
     from smartdrive_dagster.lake.lakehouse import Lakehouse
     from smartdrive_dagster.lake.models import readable_tables
+    from smartdrive_dagster.tables import silver
 
     lakehouse = Lakehouse(settings.lake_url)
-    tables = {str(table): table for table in readable_tables()}
-    if not any(lakehouse.exists(tables[table.source]) for table in agreed.tables.values()):
+    if not lakehouse.exists(silver.MESSAGES):
         return [], f"there is no lake at {settings.lake_url}"
+    tables = {str(table): table for table in readable_tables()}
     return compare(lakehouse, tables, agreed, said, vehicle_id(said.vin, settings.lake_secret())), ""
 
 

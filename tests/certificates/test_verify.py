@@ -42,7 +42,7 @@ from smartdrive_dagster.lake.lakehouse import Lakehouse
 from smartdrive_dagster.lake.models import readable_tables
 from smartdrive_dagster.serving.database import serving
 from smartdrive_dagster.serving.publishing import publish
-from smartdrive_dagster.tables import Table
+from smartdrive_dagster.tables import Table, silver
 from tests.conftest import RowsOf
 
 VIN = "1M8GDM9AXKP042788"
@@ -123,6 +123,7 @@ class Road:
         self.batch = 0
         for name, given in rows().items():
             self.write(name, given)
+        self.lakehouse.append_once(silver.MESSAGES, lambda _: rows_of(silver.MESSAGES, {}))
         self.publish()
         settings = ApiSettings(
             issuer="https://api.test",
@@ -223,11 +224,10 @@ def test_a_certificate_is_good_and_its_rows_are_the_lakes(home: Road) -> None:
         "marts.driver_scores": {"same": 1},
         "gold.dtc_episodes": {"same": 1},
     }
-    for person in (home.verify(home.pdf), home.verify(home.pdf, "--no-lake")):
-        assert person.exit_code == 0
-        for part in ("signature: good", VIN, "figures: all 38 follow from the 38 rows", "134.1 km"):
-            assert part in person.stdout
-    assert "gold.trips: 12 days: the lake has the same rows today" in home.verify(home.pdf).stdout
+    shown = home.verify(home.pdf).stdout
+    for part in ("signature: good", VIN, "figures: all 38 follow from the 38 rows", "134.1 km"):
+        assert part in shown
+    assert "gold.trips: 12 days: the lake has the same rows today" in shown
 
 
 def test_a_buyer_without_a_lake_is_told_so(road: Road, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -439,14 +439,14 @@ def test_postgresql_and_duckdb_find_the_same_figures_in_any_rows(road: Road) -> 
         "date": lambda: str(date(1999, 12, 31) + timedelta(days=at.randrange(9000))),
         "text": lambda: at.choice(["scored", "odometer", "critical", "10", "2", "é\"'\\", ""]),
     }
-    for number in range(12):
+    for number in range(6):
         given = {
             name: [
                 [
                     None if at.random() < 0.2 and place else some[column.kind]()
                     for place, column in enumerate(table.columns.values())
                 ]
-                for _ in range(number * at.randrange(5))
+                for _ in range(number * at.randrange(9))
             ]
             for name, table in agreed.tables.items()
         }
