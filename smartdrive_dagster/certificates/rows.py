@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import polars as pl
 from deltalake.exceptions import DeltaError
@@ -19,8 +19,10 @@ from smartdrive_dagster.tables import Table
 Verdict = Literal["same", "recomputed", "gone", "other", "unpinned", "added"]
 ByDay = dict[str, list[tuple[Value, ...]]]
 
+# Of these none comes of rows that the lake published: each of its days has a version.
+WRONG: Final[frozenset[Verdict]] = frozenset(("other", "unpinned"))
 # What each verdict on a day means.
-MEANINGS: dict[Verdict, str] = {
+MEANINGS: Final[dict[Verdict, str]] = {
     "same": "the lake has the same rows today",
     "recomputed": "the lake had these rows when they were published, and has computed others since",
     "gone": "the lake has other rows or none today, and no longer the version that was published",

@@ -43,6 +43,7 @@ def verify(
     """Check a vehicle certificate: its signature, its figures by its own rows, and these against the lake."""
     from smartdrive_dagster.certificates.contract import contract, read
     from smartdrive_dagster.certificates.figures import differences
+    from smartdrive_dagster.certificates.rows import WRONG
     from smartdrive_dagster.certificates.signature import genuine
     from smartdrive_dagster.screens import console
     from smartdrive_dagster.settings import Settings
@@ -53,7 +54,7 @@ def verify(
     said = read(agreed, attached)
     wrong = differences(agreed, said)
     compared, why_not = _compared(Settings(), agreed, said) if lake else ([], "--no-lake")
-    is_good = not wrong and not any("other" in one.days for one in compared)
+    is_good = not wrong and not any(WRONG & one.days.keys() for one in compared)
     if as_json:
         typer.echo(json.dumps(_as_json(said, wrong, compared, why_not, is_good=is_good), indent=2))
     else:
@@ -101,7 +102,7 @@ def _shown(
     from rich.text import Text
 
     from smartdrive_dagster.certificates.contract import worded
-    from smartdrive_dagster.certificates.rows import MEANINGS
+    from smartdrive_dagster.certificates.rows import MEANINGS, WRONG
 
     parts: list[RenderableType] = [
         Text.assemble(
@@ -127,5 +128,5 @@ def _shown(
     for one in compared:
         for verdict, days in one.days.items():
             text = f"{one.source}: {len(days):,} days: {MEANINGS[verdict]}"
-            parts.append(Text(text, "red" if verdict == "other" else ""))
+            parts.append(Text(text, "red" if verdict in WRONG else ""))
     return parts

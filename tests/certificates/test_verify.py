@@ -345,6 +345,11 @@ def farther(said: dict[str, Any]) -> None:
     said["rows"]["trips"][3][2] = 0.5
 
 
+def unpinned(said: dict[str, Any]) -> None:
+    farther(said)
+    said["pins"]["gold.trips"]["days"].clear()
+
+
 def test_rows_that_the_published_version_did_not_hold_are_found_in_the_lake(home: Road) -> None:
     """Whoever has the key can sign any rows, with figures to match: the lake knows better."""
     forged = home.reissued(home.resaid(farther, evaluate=True))
@@ -353,6 +358,8 @@ def test_rows_that_the_published_version_did_not_hold_are_found_in_the_lake(home
     assert "figures: all 38 follow" in done.stdout
     assert "gold.trips: 1 days: the version that was published held other rows" in done.stdout
     assert home.verify(forged, "--no-lake").exit_code == 0
+    done = home.verify(home.reissued(home.resaid(unpinned, evaluate=True)), "--json")
+    assert (done.exit_code, json.loads(done.stdout)["lake"]["gold.trips"]) == (1, {"same": 11, "unpinned": 1})
 
 
 def test_what_the_lake_computed_anew_is_told_until_its_versions_are_gone(

@@ -290,7 +290,7 @@ def _evidence(sheets: Sheets, agreed: Contract, said: dict[str, Any]) -> None:
         pins = said["pins"][table.source]
         versions = sorted(set(pins["days"].values()))
         count = len(said["rows"][name])
-        text = f"{table.source}: {count:,} rows ({table.words.lower()})"
+        text = f"{table.source}: {count:,} rows ({table.words})"
         if versions:
             span = f"{versions[0]} to {versions[-1]}" if versions[1:] else f"{versions[0]}"
             text += (
