@@ -194,8 +194,8 @@ def test_no_module_is_too_long() -> None:
         ("knowledge.trouble_codes", "from smartdrive_dagster.settings import Settings"),
         ("landing.units", "import obd"),
         ("landing.units", "from smartdrive_edge.spool import Spool"),
-        ("serving.app", "import json"),
-        ("defs.gold", "from smartdrive_dagster.serving import app"),
+        ("billing.app", "import json"),
+        ("defs.gold", "from smartdrive_dagster.billing import app"),
     ],
 )
 def test_a_breach_is_noticed(module: str, source: str) -> None:
