@@ -31,7 +31,7 @@ from smartdrive_dagster.tables.silver import REASONS
 REFERENCE: Final = Path(__file__).parent / "reference"
 _COMMANDS: Final = (
     *("demo", "up", "land", "process", "import", "sql", "status", "explain", "backfill", "rebuild"),
-    *("erase", "export-person", "retention"),
+    *("erase", "export-person", "retention", "verify"),
     *("alerts", "dtc", "import-dtc", "vehicle", "trips", "weather"),
 )
 _SUBCOMMANDS: Final = (
@@ -43,7 +43,7 @@ _EDGE_COMMANDS: Final = ("run", "doctor", "status", "calibrate", "simulate", "ce
 _CERTS: Final = ("init", "broker", "device", "lander", "revoke")
 _API_COMMANDS: Final = (
     *(("serve",), ("migrate",), ("tidy",), ("openapi",), ("keys", "rotate"), ("accounts", "pending")),
-    *(("accounts", "confirm"), ("vehicles", "pending"), ("vehicles", "confirm")),
+    *(("accounts", "confirm"), ("vehicles", "pending"), ("vehicles", "confirm"), ("certificates", "authority")),
 )
 _MADE: Final = "<!-- Made by docs/generate_reference.py: change the code, not this page. -->"
 _PLAIN: Final = {"TYPER_USE_RICH": "0", "NO_COLOR": "1", "TERM": "dumb", "COLUMNS": "80", "TERMINAL_WIDTH": "80"}

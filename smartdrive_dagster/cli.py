@@ -18,6 +18,7 @@ from smartdrive_dagster.commands import owners as owner_commands
 from smartdrive_dagster.commands import person as person_command
 from smartdrive_dagster.commands import rebuild as rebuild_command
 from smartdrive_dagster.commands import retention as retention_command
+from smartdrive_dagster.commands import verify as verify_command
 from smartdrive_dagster.commands import weather as weather_commands
 from smartdrive_dagster.commands.bars import process_now
 from smartdrive_dagster.commands.bars import progress as _progress
@@ -200,6 +201,7 @@ app.command(epilog=rebuild_command.EPILOG)(rebuild_command.rebuild)
 app.command(epilog=erase_command.EPILOG)(erase_command.erase)
 app.command(epilog=retention_command.EPILOG)(retention_command.retention)
 app.command(name="export-person", epilog=person_command.EPILOG)(person_command.export_person)
+app.command(epilog=verify_command.EPILOG)(verify_command.verify)
 app.add_typer(alert_commands.alerts, name="alerts")
 app.add_typer(owner_commands.vehicle, name="vehicle")
 app.add_typer(owner_commands.trips, name="trips")
@@ -236,6 +238,7 @@ _TOLD = {
     "RetentionError",
     "RetractionError",
     "BackfillError",
+    "CertificateError",
     "CodeFileError",
     "CredentialsMissingError",
     "DemoOptionsError",

@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from smartdrive_api import operations, problems
+from smartdrive_api.certificates import routes as certificates
 from smartdrive_api.erasures import routes as erasures
 from smartdrive_api.figures import routes as figures
 from smartdrive_api.identity import account, well_known
@@ -57,7 +58,8 @@ def create_app(
         separate_input_output_schemas=False,
     )
     app.state.services = services
-    for part in (operations, identity, account, well_known, vehicles, telemetry, figures, erasures, page):
+    mine = (operations, identity, account, well_known, vehicles, telemetry, figures, certificates, erasures, page)
+    for part in mine:
         app.include_router(part.router)
     app.add_exception_handler(problems.Problem, problems.on_problem)
     app.add_exception_handler(HTTPException, problems.on_http_error)

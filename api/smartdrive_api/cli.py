@@ -29,7 +29,9 @@ app = typer.Typer(
 keys = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="The keys that sign access tokens.")
 accounts = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Who may have an account.")
 vehicles = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Whose a vehicle is.")
-for _name, _group in {"keys": keys, "accounts": accounts, "vehicles": vehicles}.items():
+certificates = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Who vouches for certificates.")
+_GROUPS = {"keys": keys, "accounts": accounts, "vehicles": vehicles, "certificates": certificates}
+for _name, _group in _GROUPS.items():
     app.add_typer(_group, name=_name)
 
 _Id = Annotated[str, typer.Argument(help="The id that the person was given")]
@@ -139,6 +141,26 @@ def rotate_keys(
     ring = KeyStore(Settings(), utc_now).rotate(at_once=at_once)
     for key in ring.keys:
         typer.echo(f"{key.kid}  signs from {key.signs_from.isoformat(timespec='seconds')}")
+
+
+@certificates.command("authority")
+def certificate_authority(
+    *,
+    new: Annotated[
+        bool,
+        typer.Option("--new", help="Make a new key first: certificates of the old one need the old authority"),
+    ] = False,
+) -> None:
+    """Print the authority that vouches for certificates (X.509, PEM), which whoever checks one has to trust.
+
+    For example: smartdrive-api certificates authority > certificate-authority.pem
+    """
+    from smartdrive_api.certificates.authority import AuthorityStore
+
+    store = AuthorityStore(Settings().certificate_authority, utc_now)
+    authority = store.renew() if new else store.authority()
+    typer.echo(f"SHA-256: {authority.fingerprint}", err=True)
+    typer.echo(authority.pem, nl=False)
 
 
 @accounts.command("pending")

@@ -11,6 +11,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 from sqlalchemy import Engine
 
+from smartdrive_api.certificates.authority import AuthorityStore
 from smartdrive_api.identity.access_tokens import AccessTokens
 from smartdrive_api.identity.keys import KeyStore
 from smartdrive_api.identity.passwords import Passwords
@@ -36,14 +37,16 @@ class Services:
     access_tokens: AccessTokens
     passwords: Passwords
     landing: Landing
+    authority: AuthorityStore
 
     @classmethod
     def of(cls, settings: Settings, engine: Engine, now: Callable[[], datetime]) -> Services:
         """The services of an app with these settings."""
         keys = KeyStore(settings, now)
-        tokens = AccessTokens(settings, keys, now)
+        tokens, passwords = AccessTokens(settings, keys, now), Passwords(settings)
         landing = landing_at(settings.landing_url)
-        return cls(settings, engine, Metrics(), now, keys, tokens, Passwords(settings), landing)
+        authority = AuthorityStore(settings.certificate_authority, now)
+        return cls(settings, engine, Metrics(), now, keys, tokens, passwords, landing, authority)
 
 
 async def _services(request: Request) -> Services:  # async, since a thread for this costs more than it

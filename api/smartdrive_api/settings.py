@@ -44,6 +44,11 @@ class Settings(BaseSettings):
         default=SecretStr("file:.smartdrive/api/signing-keys.json"),
         description="The key ring that signs access tokens (a secret); made on first use where it is a file",
     )
+    certificate_authority: SecretStr = Field(
+        default=SecretStr("file:.smartdrive/api/certificate-authority.json"),
+        description="The key that vouches for certificates (a secret, or kms:KEY for an RSA key in AWS KMS); made "
+        "on first use where it is a file",
+    )
     lake_secret: SecretStr = Field(
         default=SecretStr("file:.smartdrive/secret"),
         description="The lake's secret, which keys vehicle pseudonyms (a secret); never made here",

@@ -98,6 +98,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     return Settings(
         issuer="https://api.test",
         signing_keys=SecretStr(f"file:{folder}/keys.json"),
+        certificate_authority=SecretStr(f"file:{folder}/authority.json"),
         lake_secret=SecretStr(LAKE_SECRET),
         landing_url=str(folder / "landing"),
         argon2_time_cost=1,

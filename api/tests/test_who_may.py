@@ -52,6 +52,8 @@ MAY: Final = {
     ("delete", "/v1/vehicles/{id}/data"): (202, 403, 404, 401, 401),
     ("delete", "/v1/account"): (403, 403, 403, 401, 401),  # the password is a wrong one
     ("get", "/v1/erasures/{erasure_id}"): (404, 404, 404, 404, 404),  # nobody has asked for this one
+    ("get", "/v1/vehicles/{id}/certificate"): (200, 403, 404, 401, 401),
+    ("get", "/.well-known/certificate-authority.pem"): EVERYBODY,
     ("get", "/v1/dtc/{code}"): (503, 503, 503, 401, 401),  # the lake has published nothing here
     ("post", "/v1/telemetry/ingest"): (202, 422, 422, 401, 401),  # who sees a vehicle does not send for it
 }

@@ -30,13 +30,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     "fleet": {"tables"},  # and landing.envelope, below
     "alerting": {"tables", "settings", "lake"},
     "serving": {"tables", "lake"},
+    "certificates": {"tables", "lake"},
     "defs": READING | {"alerting", "serving"},
     "definitions": {"defs", "settings", "tables"},
     "up": {"settings", "landing"},
     "road": {"landing", "up"},
     "watch": READING | {"alerting", "defs", "screens", "status", "up"},
     **{
-        name: READING | COMMANDS | {"alerting", "defs", "fleet", "road", "serving", "up", "watch"}
+        name: READING | COMMANDS | {"alerting", "certificates", "defs", "fleet", "road", "serving", "up", "watch"}
         for name in ("cli", "commands", "demo", "processing", "status", "screens")
     },
     "__init__": {"lake", "settings", "tables"},  # connect()

@@ -34,6 +34,7 @@ SIGN_IN_TO_ACCOUNT: Final = Limit("sign-in to an account", 10, timedelta(seconds
 REGISTER: Final = Limit("registration from an address", 10, timedelta(minutes=10))
 REFRESH: Final = Limit("refresh from an address", 120, timedelta(seconds=1))
 REGISTER_VEHICLE: Final = Limit("registration of vehicles by an account", 20, timedelta(minutes=5))
+CERTIFICATE: Final = Limit("certificates of an account", 5, timedelta(minutes=2))
 SHARE: Final = Limit("sharing by an account", 20, timedelta(minutes=5))
 CHANGE_PASSWORD: Final = Limit("change of an account's password", 5, timedelta(minutes=5))
 INGEST: Final = Limit("telemetry of an account", 120, timedelta(seconds=2))
