@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from smartdrive_dagster.defs.serving import served_tables
 from smartdrive_dagster.lake.models import readable_tables
 
 ROOT = Path(__file__).parents[1]
@@ -42,9 +43,8 @@ print(sorted(load_models()), sorted(known_formats()), len(defs().resolve_all_ass
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     shipped = sorted(path.stem for path in (ROOT / "dbt_like_models" / "marts").glob("*.sql"))
-    assert (
-        done.stdout.strip() == f"{shipped} ['car-scanner', 'envirocar'] {len(readable_tables()) + 1}"
-    )  # and landing's objects
+    assets = len(readable_tables()) + 1 + len(served_tables()) + 1  # and landing's objects, and trouble codes
+    assert done.stdout.strip() == f"{shipped} ['car-scanner', 'envirocar'] {assets}"
 
 
 def test_the_contracts_are_in_the_wheel(unpacked: Path) -> None:

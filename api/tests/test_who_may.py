@@ -54,7 +54,7 @@ MAY: Final = {
     ("get", "/v1/erasures/{erasure_id}"): (404, 404, 404, 404, 404),  # nobody has asked for this one
     ("get", "/v1/vehicles/{id}/certificate"): (200, 403, 404, 401, 401),
     ("get", "/.well-known/certificate-authority.pem"): EVERYBODY,
-    ("get", "/v1/dtc/{code}"): (503, 503, 503, 401, 401),  # the lake has published nothing here
+    ("get", "/v1/dtc/{code}"): (404, 404, 404, 401, 401),  # the lake has published nothing here
     ("post", "/v1/telemetry/ingest"): (202, 422, 422, 401, 401),  # who sees a vehicle does not send for it
 }
 VIN: Final = "1M8GDM9AXKP042788"

@@ -9,6 +9,7 @@ import dagster as dg
 from smartdrive_dagster.defs.computations import computations
 from smartdrive_dagster.defs.ingest import POOL
 from smartdrive_dagster.defs.resources import LakeResource
+from smartdrive_dagster.defs.serving import GROUP as SERVING
 from smartdrive_dagster.defs.specs import pool
 from smartdrive_dagster.defs.triggers import run_history
 from smartdrive_dagster.settings import Settings
@@ -25,9 +26,9 @@ def erase_stores(context: dg.OpExecutionContext, lake: LakeResource) -> str:
 
 
 def keep_gold_out() -> None:
-    """Add to a job what keeps runs of Gold and the marts waiting as long as it lasts."""
-    for table in computations():
-        _hold(pool(table))()
+    """Add to a job what keeps runs of Gold, the marts and the serving tables waiting as long as it lasts."""
+    for name in (*map(pool, computations()), SERVING):
+        _hold(name)()
 
 
 @cache

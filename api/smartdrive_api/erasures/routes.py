@@ -74,7 +74,9 @@ def delete_account(body: Deleting, caller: Caller, services: NeedsServices) -> R
     with services.engine.connect() as connection:
         account = connection.execute(
             select(Account.email, Account.password_hash).where(Account.account_id == caller.account_id)
-        ).one()
+        ).one_or_none()
+    if account is None:  # deleted by another request meanwhile
+        raise Problem(401)
     rate_limits.take(services.engine, rate_limits.SIGN_IN_TO_ACCOUNT, account.email, now)
     if not services.passwords.verify(body.password[: MAX_LENGTH + 1], account.password_hash):
         raise Problem(403, "wrong_password", "The password is not this account's.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,7 +23,6 @@ from smartdrive_api.vehicles import garage
 
 router = APIRouter(tags=["figures"], dependencies=SIGNED_IN)
 
-_CODE: Final = re.compile(r"[PCBU][0-3][0-9A-F]{3}")
 _MAX_DAYS: Final = 1_100  # three years: one row of a day is small, and a graph shows no more
 _MAX_EXPORT_DAYS: Final = 366
 _MAX_EXPORTED: Final = 20_000
@@ -221,20 +219,16 @@ def report(seen: Seen) -> answers.HealthReport:
 
 @router.get("/v1/dtc/{code}", responses=responses(401, 404, 422, 503))
 def dtc(
-    code: Annotated[str, Path(max_length=8, examples=["P0171"])],
+    code: Annotated[str, Path(pattern="^[PCBUpcbu][0-3][0-9A-Fa-f]{3}$", examples=["P0171"])],
     caller: Caller,
     services: NeedsServices,
     language: Annotated[Literal["en", "hu"], Query(description="of the answer")] = "en",
 ) -> answers.ExplainedCode:
     """What a trouble code means: title and whose it is, structure, severity, likely causes, what to do."""
-    normal = code.strip().upper()
-    if not _CODE.fullmatch(normal):
-        detail = "A trouble code is P, C, B or U, a digit from 0 to 3 and three of 0-9 and A-F, like P0171."
-        raise invalid(FieldError(pointer="path: code", code="dtc_code", detail=detail))
     with services.engine.connect() as connection:
-        explained = reading.code(connection, normal, language)
+        explained = reading.code(connection, code.upper(), language)
     if explained is None:
-        raise Problem(503, "not_published", "The lake has not published what it knows of trouble codes yet.")
+        raise Problem(404, "not_published", "The lake has not published what it knows of trouble codes yet.")
     return answers.ExplainedCode.model_validate(explained)
 
 
