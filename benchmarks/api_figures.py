@@ -15,7 +15,6 @@ from sqlalchemy.types import BigInteger, Date, DateTime
 _PER_DAY: Final = {
     "trips": 2.0,
     "trip_fuel": 2.0,
-    "driving_events": 3.0,
     "driver_scores": 1 / 7,
     "alerts": 1 / 7,
     "dtc_episodes": 1 / 7,

@@ -10,6 +10,7 @@ from smartdrive_dagster.defs.computations import computations
 from smartdrive_dagster.defs.ingest import POOL
 from smartdrive_dagster.defs.resources import LakeResource
 from smartdrive_dagster.defs.serving import GROUP as SERVING
+from smartdrive_dagster.defs.serving import api_database
 from smartdrive_dagster.defs.specs import pool
 from smartdrive_dagster.defs.triggers import run_history
 from smartdrive_dagster.settings import Settings
@@ -73,12 +74,12 @@ def erasure_sensor(
 
 def _requested_of_the_api(settings: Settings) -> int:
     """Requests in the REST API's database; none where it does not answer, since the next look asks again."""
-    from smartdrive_dagster.serving.database import ServingError, serving
+    from smartdrive_dagster.serving.database import ServingError
 
     if settings.serving_url is None:
         return 0
     try:
-        with serving(settings.serving_url.get_secret_value()) as database:
+        with api_database(settings) as database:
             return len(database.erasure_requests())
     except ServingError:
         return 0

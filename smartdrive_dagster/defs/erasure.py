@@ -29,6 +29,7 @@ from smartdrive_dagster.defs.erasing import (
 )
 from smartdrive_dagster.defs.erasing_dagster import erase_orchestrator, overwrite_files
 from smartdrive_dagster.defs.partitions import FIRST_DAY
+from smartdrive_dagster.defs.serving import api_database
 from smartdrive_dagster.domain.erasures import Erased
 from smartdrive_dagster.domain.identity import seal, tombstone, vehicle_id
 from smartdrive_dagster.lake.lakehouse import Lakehouse, Snapshot
@@ -36,7 +37,6 @@ from smartdrive_dagster.lake.purging import fence, purge
 from smartdrive_dagster.lake.removal import files_below, remove_files, remove_folder
 from smartdrive_dagster.lake.retractions import Counts, Retractions
 from smartdrive_dagster.landing.store import LandingStore
-from smartdrive_dagster.serving.database import serving
 from smartdrive_dagster.settings import Settings
 from smartdrive_dagster.tables import ALL, Days, alerts
 from smartdrive_dagster.tables.outbox import NOTIFICATIONS
@@ -123,7 +123,7 @@ def erase_everywhere(
     name = f"receipts/erasure-{at:%Y%m%dT%H%M%S%fZ}.json"
     LandingStore(settings.state_url).put(name, json.dumps(receipt, indent=2).encode() + b"\n")
     if settings.serving_url is not None:
-        with serving(settings.serving_url.get_secret_value()) as database:
+        with api_database(settings) as database:
             database.finished(pending, json.dumps(receipt))
     retractions.mark(pending, "done", at=at)
     return f"{settings.state_url.rstrip('/')}/{name}"
@@ -138,7 +138,7 @@ def take_requests(settings: Settings, retractions: Retractions, *, at: datetime)
     if settings.serving_url is None:
         return 0
     secret = settings.lake_secret()
-    with serving(settings.serving_url.get_secret_value()) as database:
+    with api_database(settings) as database:
         requests = database.erasure_requests()
         for erasure_id, vin in requests:
             stone = tombstone(vehicle_id(vin, secret), secret)
@@ -273,7 +273,7 @@ def _erase_serving(erasure: Erasure) -> dict[str, dict[str, int]]:
     """The REST API's database: registrations and what was published."""
     if erasure.settings.serving_url is None:
         return {}
-    with serving(erasure.settings.serving_url.get_secret_value()) as database:
+    with api_database(erasure.settings) as database:
         gone = database.forget(erasure.scene.erased.among(database.vehicles()))
     return {"api_database": {"registrations": gone}}
 

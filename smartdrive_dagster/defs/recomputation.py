@@ -78,15 +78,11 @@ def stale(
         until: the last day to look at; what lies after it has not begun.
         floor: a ledger batch up to which all days are known to be fresh.
     """
-    if computation.is_history:
-        floor = max(floor, lakehouse.history_fresh_until(computation.table))
-    touched = ledger.touched(computation, floor=floor)
     reach = reach_days(computation, computations())
-    candidates = candidate_days(touched, reach)
+    touched, fresh = _touched_and_fresh(lakehouse, computation, ledger, reach, until, floor)
     if computation.is_history:  # computed as a whole, now: a forecast touches days to come alone
-        return sorted({min(day, until) for day in candidates})
-    candidates = [day for day in candidates if day <= until]
-    return stale_days(touched, lakehouse.fresh_until(computation.table, candidates), reach)
+        return sorted({min(day, until) for day in candidate_days(touched, reach)})
+    return stale_days(touched, fresh, reach)
 
 
 def touched_since(
@@ -94,23 +90,27 @@ def touched_since(
 ) -> list[date]:
     """The touched days behind a table's stale days: a run of these days computes all that they make stale.
 
-    Args:
-        lakehouse: the lake.
-        computation: of the table.
-        ledger: the ledger.
-        until: the last day that has begun.
-        floor: a ledger batch up to which all days are known to be fresh.
+    Args: as of `stale`.
     """
-    if computation.is_history:
-        floor = max(floor, lakehouse.history_fresh_until(computation.table))
-    touched = ledger.touched(computation, floor=floor)
+    reach = reach_days(computation, computations())
+    touched, fresh = _touched_and_fresh(lakehouse, computation, ledger, reach, until, floor)
     if computation.is_history:
         days = touched.get_column("event_date").unique().to_list()
     else:
-        reach = reach_days(computation, computations())
-        near = [day for day in candidate_days(touched, reach) if day <= until]
-        days = days_touched_since(touched, lakehouse.fresh_until(computation.table, near), reach)
+        days = days_touched_since(touched, fresh, reach)
     return sorted({min(day, until) for day in days})
+
+
+def _touched_and_fresh(
+    lakehouse: Lakehouse, computation: Computation, ledger: Ledger, reach: int, until: date, floor: int
+) -> tuple[pl.DataFrame, dict[date, int]]:
+    """What touched a table since the floor, or since its one mark; and the marks of the days in reach of that."""
+    if computation.is_history:
+        mark = lakehouse.history_fresh_until(computation.table)
+        return ledger.touched(computation, floor=max(floor, mark)), {}
+    touched = ledger.touched(computation, floor=floor)
+    near = [day for day in candidate_days(touched, reach) if day <= until]
+    return touched, lakehouse.fresh_until(computation.table, near)
 
 
 def recompute(

@@ -74,7 +74,7 @@ def serving_tables(
     from smartdrive_dagster.serving.publishing import miscounted, publish, publish_codes
 
     settings, lakehouse = lake.settings, lake.lakehouse()
-    with _serving(settings) as serving:
+    with api_database(settings) as serving:
         for table in served_tables():
             rows = publish(
                 serving,
@@ -163,7 +163,7 @@ def due_tables(settings: Settings) -> list[str]:
     from smartdrive_dagster.serving.publishing import CODES, due_days
 
     lakehouse = Lakehouse(settings.lake_url)
-    with _serving(settings) as serving:
+    with api_database(settings) as serving:
         due = [str(table) for table in served_tables() if due_days(serving, lakehouse, table)]
         codes = serving.parts(CODES).get("")
         if codes is None or codes.content != _content(_book(settings)):
@@ -171,7 +171,12 @@ def due_tables(settings: Settings) -> list[str]:
     return due
 
 
-def _serving(settings: Settings) -> "AbstractContextManager[Serving]":
+def api_database(settings: Settings) -> "AbstractContextManager[Serving]":
+    """The database of the REST API that the settings name.
+
+    Raises:
+        ServingError: none is named, or it does not let us in.
+    """
     from smartdrive_dagster.serving.database import ServingError, serving
 
     if settings.serving_url is None:

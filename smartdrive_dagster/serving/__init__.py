@@ -8,7 +8,6 @@ from smartdrive_dagster.tables import Table, alerts, battery, codes, driving, go
 GOLD: Final[tuple[Table, ...]] = (
     gold.TRIPS,
     driving.TRIP_FUEL,
-    driving.DRIVING_EVENTS,
     battery.BATTERY_HEALTH,
     battery.WINTER_RISK,
     battery.DRAIN_EPISODES,

@@ -61,11 +61,11 @@ def days(connection: Connection, seen: Sight, table: Table, first: date, last: d
     return connection.execute(found).all()
 
 
-def newest(connection: Connection, seen: Sight, table: Table, until: date | None = None) -> Row[Any] | None:
-    """The row of the newest day, or of the newest up to a day."""
+def newest(connection: Connection, seen: Sight, table: Table) -> Row[Any] | None:
+    """The row of the newest day."""
     at = day_column(table)
     found = seen.of(table, at).order_by(table.c[at].desc()).limit(1)
-    return connection.execute(found if until is None else found.where(table.c[at] <= until)).first()
+    return connection.execute(found).first()
 
 
 def day_column(table: Table) -> str:

@@ -113,21 +113,6 @@ TRIP_FUEL: Final = _table(
     currency="text",
     algo_version="text!",
 )
-DRIVING_EVENTS: Final = _table(
-    "driving_events",
-    "event_date event_id",
-    "vehicle_id started_at",
-    event_id="text",
-    vehicle_id="text!",
-    event_date="date",
-    kind="text!",
-    started_at="instant!",
-    duration_s="float!",
-    peak_g="float!",
-    source="text!",
-    confidence="text!",
-    algo_version="text!",
-)
 BATTERY_HEALTH: Final = _table(
     "battery_health",
     "event_date vehicle_id",

@@ -37,13 +37,6 @@ create table serving.trip_fuel (
     currency text, algo_version text not null,
     constraint pk_trip_fuel primary key (event_date, trip_id)
 );
-create table serving.driving_events (
-    event_id text, vehicle_id text not null, event_date date, kind text not null,
-    started_at timestamptz not null, duration_s float8 not null, peak_g float8 not null, source text not null,
-    confidence text not null, algo_version text not null,
-    constraint pk_driving_events primary key (event_date, event_id)
-);
-create index ix_driving_events_vehicle_id_started_at on serving.driving_events (vehicle_id, started_at);
 create table serving.battery_health (
     vehicle_id text, event_date date, status text not null, confidence text not null, method text not null,
     soh_pct float8, soh_low_pct float8, soh_high_pct float8, soh_reason text, soc_pct float8,

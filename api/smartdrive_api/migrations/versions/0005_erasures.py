@@ -15,7 +15,6 @@ depends_on = None
 _PUBLISHED = (
     "trips",
     "trip_fuel",
-    "driving_events",
     "battery_health",
     "battery_trend",
     "winter_risk",
