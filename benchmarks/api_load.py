@@ -49,6 +49,7 @@ _PATIENCE_S: Final = 30.0
 _READY_S: Final = 120
 EPILOG: Final = """examples:
   python -m benchmarks.api_load                          100 requests a second for 30 s
+  python -m benchmarks.api_load --workers 1              one process, as without --workers at home
   python -m benchmarks.api_load --rate 300 --seconds 10  more, for a shorter time
   python -m benchmarks.api_load --only /v1/vehicles      one route alone
 """
@@ -70,6 +71,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=100.0, help="requests a second (default 100)")
     parser.add_argument("--seconds", type=float, default=30.0, help="for how long (default 30)")
     parser.add_argument("--days", type=int, default=365, help="of figures of each vehicle (default 365)")
+    parser.add_argument("--workers", type=int, default=2, help="processes that answer (default 2)")
     parser.add_argument("--only", metavar="ROUTE", help="routes whose template this is")
     arguments = parser.parse_args()
     routes = [route for route in ROUTES if arguments.only in {None, route.name}]
@@ -81,7 +83,7 @@ def main() -> None:
         home = Path(name)
         home.chmod(0o755)
         settings = settings_below(home)
-        with served(home, settings) as url, database(settings) as engine:
+        with served(home, settings, arguments.workers) as url, database(settings) as engine:
             services = Services.of(settings, engine, utc_now)
             with engine.begin() as connection:
                 owners = filled(connection, services, utc_now())
@@ -131,7 +133,7 @@ def environment_of(settings: Settings) -> dict[str, str]:
 
 
 @contextmanager
-def served(home: Path, settings: Settings) -> Iterator[str]:
+def served(home: Path, settings: Settings, workers: int) -> Iterator[str]:
     """The URL of a server that is ready."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -140,7 +142,10 @@ def served(home: Path, settings: Settings) -> Iterator[str]:
     program = str(Path(sys.executable).with_name("smartdrive-api"))
     with log.open("w") as output:
         server = subprocess.Popen(  # noqa: S603
-            [program, "serve", "--port", str(port)], env=environment_of(settings), stdout=output, stderr=output
+            [program, "serve", "--port", str(port), "--workers", str(workers)],
+            env=environment_of(settings),
+            stdout=output,
+            stderr=output,
         )
     try:
         deadline = time.monotonic() + _READY_S

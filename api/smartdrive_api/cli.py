@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
+from functools import partial
 from typing import Annotated, NoReturn
 from uuid import UUID
 
@@ -18,6 +19,7 @@ from smartdrive_api.identity.registrations import RefusedError
 from smartdrive_api.secret_values import SecretUnavailableError
 from smartdrive_api.services import utc_now
 from smartdrive_api.settings import Settings
+from smartdrive_api.workers import worker_environment
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -62,10 +64,11 @@ def main() -> None:
 def serve(
     host: Annotated[str, typer.Option(help="Address to listen on. TLS is for a proxy before it")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on")] = 8000,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that answer: one fills one core")] = 1,
 ) -> None:
     """Serve the API, with a PostgreSQL of its own unless SMARTDRIVE_API_DATABASE_URL names one.
 
-    For example: smartdrive-api serve --port 8080
+    For example: smartdrive-api serve --port 8080 --workers 2
     """
     import uvicorn
 
@@ -81,7 +84,15 @@ def serve(
         if settings.database_url is None:
             tidy(engine, utc_now())
         # No access log: it would hold paths with ids. X-Forwarded-For is read by the app, from trusted proxies.
-        uvicorn.run(made, host=host, port=port, access_log=False, proxy_headers=False, server_header=False)
+        serving = partial(
+            uvicorn.run, host=host, port=port, access_log=False, proxy_headers=False, server_header=False
+        )
+        if workers == 1:
+            serving(made)
+            return
+        engine.dispose()
+        with worker_environment(settings, engine):
+            serving("smartdrive_api.workers:app", factory=True, workers=workers)
 
 
 @app.command()

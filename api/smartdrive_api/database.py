@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Final
 
-from sqlalchemy import Engine, create_engine, make_url, text
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import Connection, Dialect, Engine, create_engine, event, make_url, text
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import InvalidatePoolError, SQLAlchemyError
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from smartdrive_api.secret_values import SecretUnavailableError, read_secret
 from smartdrive_api.settings import Settings
 
 HEAD: Final = "0005"  # the newest migration; kept here so that a request need not load Alembic
+_TRUSTED_S: Final = 5.0  # a connection that was used so lately is not asked whether it still lives
 
 
 @contextmanager
@@ -59,15 +64,44 @@ def connect(url: str, password: str | None = None) -> Engine:
     where = make_url(url).set(drivername="postgresql+psycopg")
     if password is not None:
         where = where.set(password=password)
-    return create_engine(
+    engine = create_engine(
         where,
         hide_parameters=True,
-        pool_pre_ping=True,
         pool_size=10,
         max_overflow=10,
         pool_timeout=10,
+        pool_use_lifo=True,  # few connections that are in use, and not all in turn
         connect_args={"connect_timeout": 5, "options": "-c statement_timeout=10000 -c timezone=UTC"},
     )
+    event.listen(engine, "checkin", _used)
+    event.listen(engine, "checkout", partial(_asked_when_idle, engine.dialect))
+    return engine
+
+
+def autocommit(engine: Engine) -> Connection:
+    """A connection for questions: without BEGIN and ROLLBACK, which are each as long a way as a question."""
+    return engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+
+
+def _used(_: object, record: ConnectionPoolEntry) -> None:
+    record.info["used_at"] = time.monotonic()
+
+
+def _asked_when_idle(
+    dialect: Dialect, connection: DBAPIConnection, record: ConnectionPoolEntry, _: object
+) -> None:
+    """Ask a connection that was idle whether it lives: before each request it would be every third question.
+
+    Raises:
+        InvalidatePoolError: it does not, nor do those that are as old; the pool makes others.
+    """
+    used_at = record.info.get("used_at")
+    if used_at is None or time.monotonic() - used_at < _TRUSTED_S:
+        return
+    try:
+        dialect.do_ping(connection)
+    except dialect.loaded_dbapi.Error as error:
+        raise InvalidatePoolError from error
 
 
 def readiness(engine: Engine) -> str | None:

@@ -43,8 +43,8 @@ def readyz(services: NeedsServices) -> Health:
 )
 def metrics(request: Request, services: NeedsServices) -> Response:
     """Counts and durations of requests, for the networks that are configured."""
-    from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+    from prometheus_client import CONTENT_TYPE_LATEST
 
     if not may_read_metrics(request, services.settings):
         raise not_found()
-    return Response(generate_latest(services.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+    return Response(services.metrics.text(), media_type=CONTENT_TYPE_LATEST)

@@ -9,13 +9,16 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 from smartdrive_api.cli import app, main
 from smartdrive_api.database import HEAD
+from smartdrive_api.embedded import embedded_postgres
 from typer.main import get_command
 
 from api.tests.calling import PASSWORD, Api
@@ -107,6 +110,41 @@ def test_every_command_has_an_example() -> None:
 
 
 def test_the_program_serves_and_stops_its_database_with_itself(fresh_data: Path) -> None:
+    with _serving(fresh_data) as (server, url, home):
+        answer = httpx.get(f"{url}/v1/vehicles/{VIN}", headers={"authorization": PASSWORD})
+        assert answer.status_code == 401
+        assert "server" not in answer.headers
+        assert (home / "pg" / "postmaster.pid").exists()
+        server.send_signal(signal.SIGTERM)
+        server.wait(timeout=60)
+        log = (home / "server.log").read_text()
+        assert server.returncode == 0, log
+        assert not (home / "pg" / "postmaster.pid").exists()
+        assert VIN not in log
+
+
+def test_workers_answer_and_count_as_one_and_end_with_whoever_started_them(fresh_data: Path) -> None:
+    with _serving(fresh_data, "--workers", "2") as (server, url, home):
+        first = _workers(server)
+        assert len(first) == 2
+        for _ in range(30):  # each on a connection of its own, which either may take
+            assert httpx.get(f"{url}/healthz").status_code == 200
+        counted = 'smartdrive_api_requests_total{method="GET",route="/healthz",status="2xx"} 30.0'
+        assert counted in httpx.get(f"{url}/metrics").text
+
+        first[0].kill()
+        _wait_until(lambda: len(set(_workers(server)) - set(first)) == 1, home)
+        _wait_until(lambda: httpx.get(f"{url}/readyz", timeout=20).status_code == 200, home)
+        assert counted in httpx.get(f"{url}/metrics").text
+
+        second = _workers(server)
+        server.kill()
+        _wait_until(lambda: not any(worker.is_running() for worker in second), home)
+
+
+@contextmanager
+def _serving(fresh_data: Path, *options: str) -> Iterator[tuple[subprocess.Popen[bytes], str, Path]]:
+    """The program, which is ready, its URL, and the directory with its database (`pg`) and its log."""
     with open_directory() as home, socket.socket() as probe:
         copied(fresh_data, home / "pg")
         probe.bind(("127.0.0.1", 0))
@@ -118,32 +156,32 @@ def test_the_program_serves_and_stops_its_database_with_itself(fresh_data: Path)
             "SMARTDRIVE_API_SIGNING_KEYS": f"file:{home}/keys.json",
             "SMARTDRIVE_API_ARGON2_MEMORY_KIB": "8",
         }
-        log = home / "server.log"
-        with log.open("w") as output:
-            command = [PROGRAM, "serve", "--port", str(port)]
+        with (home / "server.log").open("w") as output:
+            command = [PROGRAM, "serve", "--port", str(port), *options]
             server = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
+        url = f"http://127.0.0.1:{port}"
         try:
-            _wait_until_ready(f"http://127.0.0.1:{port}", server, log)
-            path = f"/v1/vehicles/{VIN}"
-            answer = httpx.get(f"http://127.0.0.1:{port}{path}", headers={"authorization": PASSWORD})
-            assert answer.status_code == 401
-            assert "server" not in answer.headers
-            assert (home / "pg" / "postmaster.pid").exists()
+            _wait_until(lambda: httpx.get(f"{url}/readyz", timeout=20).status_code == 200, home, server)
+            yield server, url, home
         finally:
-            server.send_signal(signal.SIGTERM)
+            server.terminate()
             server.wait(timeout=60)
-        assert server.returncode == 0, log.read_text()
-        assert not (home / "pg" / "postmaster.pid").exists()
-        assert VIN not in log.read_text()
+            if (home / "pg" / "postmaster.pid").exists():  # of one that was killed
+                with embedded_postgres(home / "pg"):
+                    pass
 
 
-def _wait_until_ready(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
+def _workers(server: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    return [child for child in psutil.Process(server.pid).children() if "spawn_main" in " ".join(child.cmdline())]
+
+
+def _wait_until(true: Callable[[], bool], home: Path, server: subprocess.Popen[bytes] | None = None) -> None:
     deadline = time.monotonic() + 120
     while True:
-        try:
-            if httpx.get(f"{url}/readyz", timeout=20).status_code == 200:
+        with suppress(httpx.TransportError, psutil.Error):
+            if true():
                 return
-        except httpx.TransportError:
-            assert server.poll() is None, log.read_text()
-            assert time.monotonic() < deadline
-            time.sleep(0.2)
+        said = (home / "server.log").read_text()
+        assert server is None or server.poll() is None, said
+        assert time.monotonic() < deadline, said
+        time.sleep(0.1)

@@ -19,13 +19,13 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from pydantic import SecretStr
 from smartdrive_api import embedded
-from smartdrive_api.database import HEAD, connect, database, readiness
+from smartdrive_api.database import HEAD, autocommit, connect, database, readiness
 from smartdrive_api.embedded import EmbeddedPostgresError, embedded_postgres
 from smartdrive_api.migrations import config, downgrade, upgrade
 from smartdrive_api.models import Base
 from smartdrive_api.settings import Settings
 from sqlalchemy import Engine, inspect, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from api.tests.conftest import copied, open_directory
 
@@ -244,6 +244,28 @@ def test_an_error_of_the_database_shows_no_value(engine: Engine) -> None:
     with engine.connect() as connection, pytest.raises(DBAPIError) as failure:
         connection.execute(text("select cast(:password as int)"), {"password": "correct-horse"})
     assert "[SQL parameters hidden" in str(failure.value)
+
+
+@pytest.mark.parametrize("idle", [True, False])
+def test_after_a_restart_of_the_database_one_question_fails_at_most(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, idle: bool
+) -> None:
+    monkeypatch.setattr("smartdrive_api.database._TRUSTED_S", 0.0 if idle else 60.0)
+    own = connect(engine.url.render_as_string(hide_password=False))
+    with own.connect() as first, own.connect() as second:
+        pids = [one.scalar(text("select pg_backend_pid()")) for one in (first, second)]
+    with engine.connect() as other:
+        for pid in pids:
+            other.execute(text("select pg_terminate_backend(:pid, 5000)"), {"pid": pid})
+    failed = 0
+    for _ in range(3):
+        try:
+            with autocommit(own) as connection:
+                assert connection.scalar(text("select 1")) == 1
+        except OperationalError:
+            failed += 1
+    assert failed == (0 if idle else 1)
+    own.dispose()
 
 
 def test_waiting_is_bounded(engine: Engine) -> None:

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Path, Response
 
 from smartdrive_api.certificates.content import VALID_FOR, content
 from smartdrive_api.certificates.contract import canonical, contract
+from smartdrive_api.database import autocommit
 from smartdrive_api.figures import reading
 from smartdrive_api.identity import rate_limits
 from smartdrive_api.identity.caller import SIGNED_IN, Caller
@@ -45,7 +46,7 @@ def certificate(
 
     It covers all that its owner may see. For the owner alone.
     """
-    with services.engine.connect() as connection:
+    with autocommit(services.engine) as connection:
         vehicle = garage.owned(connection, caller.account_id, identity_of(id))
         sight = reading.sight(vehicle)
     now = services.now().replace(microsecond=0)

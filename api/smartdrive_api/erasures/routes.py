@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import select
 
 from smartdrive_api.bodies import Body
+from smartdrive_api.database import autocommit
 from smartdrive_api.erasures import requests
 from smartdrive_api.identity import rate_limits
 from smartdrive_api.identity.caller import SIGNED_IN, Caller
@@ -71,7 +72,7 @@ def delete_account(body: Deleting, caller: Caller, services: NeedsServices) -> R
     A vehicle that another account owns too is not erased. There is no way back.
     """
     now = services.now()
-    with services.engine.connect() as connection:
+    with autocommit(services.engine) as connection:
         account = connection.execute(
             select(Account.email, Account.password_hash).where(Account.account_id == caller.account_id)
         ).one_or_none()
@@ -107,7 +108,7 @@ def get_erasure(
     services: NeedsServices,
 ) -> Erasure:
     """What became of a request to erase. Who has its id may ask: the account may be gone."""
-    with services.engine.connect() as connection:
+    with autocommit(services.engine) as connection:
         row = requests.found(connection, identity_of(erasure_id))
     state: Literal["requested", "under_way", "finished"] = "requested"
     if row.tombstone is not None:

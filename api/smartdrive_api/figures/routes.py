@@ -12,6 +12,7 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Path, Query, Response
 from sqlalchemy import Connection
 
+from smartdrive_api.database import autocommit
 from smartdrive_api.figures import answers, exports, reading, tables
 from smartdrive_api.figures.health import health_report
 from smartdrive_api.figures.reading import Sight
@@ -50,7 +51,7 @@ class _Looking:
         Opened by the endpoint and not by a dependency: requests that keep a connection while they wait for a
         thread, and others that keep a thread while they wait for a connection, would wait for one another.
         """
-        with self.services.engine.connect() as connection:
+        with autocommit(self.services.engine) as connection:
             yield connection, reading.sight(garage.seen(connection, self.account_id, self.registration_id))
 
 
@@ -225,7 +226,7 @@ def dtc(
     language: Annotated[Literal["en", "hu"], Query(description="of the answer")] = "en",
 ) -> answers.ExplainedCode:
     """What a trouble code means: title and whose it is, structure, severity, likely causes, what to do."""
-    with services.engine.connect() as connection:
+    with autocommit(services.engine) as connection:
         explained = reading.code(connection, code.upper(), language)
     if explained is None:
         raise Problem(404, "not_published", "The lake has not published what it knows of trouble codes yet.")

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import Connection, select, update
 
 from smartdrive_api.bodies import Body
+from smartdrive_api.database import autocommit
 from smartdrive_api.identity import rate_limits, sessions
 from smartdrive_api.identity.caller import SIGNED_IN, Caller
 from smartdrive_api.identity.passwords import MAX_LENGTH, objection
@@ -50,7 +51,7 @@ class ChangingPassword(Body):
 @router.get("", responses=responses(401, 503))
 def get_account(caller: Caller, services: NeedsServices) -> OneAccount:
     """The caller's account."""
-    with services.engine.connect() as connection:
+    with autocommit(services.engine) as connection:
         row = connection.execute(
             select(Account.email, Account.device_id, Account.created_at).where(
                 Account.account_id == caller.account_id
@@ -64,7 +65,7 @@ def change_password(body: ChangingPassword, caller: Caller, services: NeedsServi
     """Change the password. All other sessions of the account end."""
     now = services.now()
     rate_limits.take(services.engine, rate_limits.CHANGE_PASSWORD, str(caller.account_id), now)
-    with services.engine.connect() as connection:
+    with autocommit(services.engine) as connection:
         account = connection.execute(
             select(Account.email, Account.password_hash).where(Account.account_id == caller.account_id)
         ).one()

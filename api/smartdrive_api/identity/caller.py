@@ -7,6 +7,7 @@ from typing import Annotated, Final
 from fastapi import Depends, Request
 from fastapi.security import HTTPBearer
 
+from smartdrive_api.database import autocommit
 from smartdrive_api.identity.access_tokens import Access, InvalidTokenError
 from smartdrive_api.identity.sessions import is_live
 from smartdrive_api.problems import Problem
@@ -27,8 +28,7 @@ def _caller(request: Request, services: NeedsServices) -> Access:
         access = services.access_tokens.read(token)
     except InvalidTokenError:
         raise _invalid() from None
-    # Without BEGIN and ROLLBACK, which are each as long a way to the database as the question.
-    with services.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+    with autocommit(services.engine) as connection:
         # A signature alone would let a session live on for a quarter of an hour after its owner ended it.
         if not is_live(connection, access, services.now()):
             raise _invalid()

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import select, update
 
 from smartdrive_api.bodies import Body, Email, Label
+from smartdrive_api.database import autocommit
 from smartdrive_api.identity import rate_limits, registrations, sessions
 from smartdrive_api.identity.caller import SIGNED_IN, Caller
 from smartdrive_api.identity.passwords import MAX_LENGTH, MIN_LENGTH, objection
@@ -163,7 +164,7 @@ def sign_in(
     address = rate_limits.household(client_address(request, services.settings.trusted_proxies))
     rate_limits.take(services.engine, rate_limits.SIGN_IN_OF_ADDRESS, address, now)
     rate_limits.take(services.engine, rate_limits.SIGN_IN_TO_ACCOUNT, email, now)
-    with services.engine.connect() as connection:
+    with autocommit(services.engine) as connection:
         account = connection.execute(
             select(Account.account_id, Account.password_hash).where(Account.email == email)
         ).one_or_none()
@@ -206,7 +207,7 @@ def logout(caller: Caller, services: NeedsServices) -> Response:
 @router.get("/sessions", dependencies=SIGNED_IN, responses=responses(401, 503))
 def list_sessions(caller: Caller, services: NeedsServices) -> Sessions:
     """The caller's sessions that can still be used."""
-    with services.engine.connect() as connection:
+    with autocommit(services.engine) as connection:
         found = sessions.live_sessions(connection, caller.account_id, services.now())
     return Sessions(
         sessions=[

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from smartdrive_api.database import autocommit
 from smartdrive_api.identity import rate_limits
 from smartdrive_api.identity.account import device_of
 from smartdrive_api.identity.caller import SIGNED_IN, Caller
@@ -93,7 +94,7 @@ def ingest(
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     encoding = request.headers.get("content-encoding", "").strip().lower()
     messages = read(expanded(body, encoding), media_type)
-    with services.engine.connect() as connection:
+    with autocommit(services.engine) as connection:
         sender = Sender(device_of(connection, caller.account_id), garage.confirmed(connection, caller.account_id))
     if wrong := objections(messages, sender):
         raise invalid(*wrong)

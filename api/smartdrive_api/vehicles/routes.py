@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from sqlalchemy import Row
 
 from smartdrive_api.bodies import Body, Email, Label
+from smartdrive_api.database import autocommit
 from smartdrive_api.identity import rate_limits
 from smartdrive_api.identity.caller import SIGNED_IN, Caller
 from smartdrive_api.identity.routes import identity_of
@@ -153,7 +154,7 @@ def register(body: Registering, response: Response, caller: Caller, services: Ne
 @router.get("", responses=responses(401, 503))
 def list_vehicles(caller: Caller, services: NeedsServices) -> Vehicles:
     """The vehicles that the caller registered or that are shared with the caller."""
-    with services.engine.connect() as connection:
+    with autocommit(services.engine) as connection:
         found = garage.visible(connection, caller.account_id)
     return Vehicles(vehicles=[_shown(one) for one in found])
 
@@ -161,7 +162,7 @@ def list_vehicles(caller: Caller, services: NeedsServices) -> Vehicles:
 @router.get("/{id}", responses=responses(401, 404, 503))
 def get_vehicle(id: str, caller: Caller, services: NeedsServices) -> OneVehicle:  # noqa: A002 - the path's own word
     """One vehicle."""
-    with services.engine.connect() as connection:
+    with autocommit(services.engine) as connection:
         return _shown(garage.seen(connection, caller.account_id, identity_of(id)))
 
 
@@ -189,7 +190,7 @@ def release(id: str, caller: Caller, services: NeedsServices) -> Response:  # no
 @router.get("/{id}/shares", responses=responses(401, 403, 404, 503))
 def list_shares(id: str, caller: Caller, services: NeedsServices) -> Shares:  # noqa: A002
     """With whom a vehicle is shared: for its owner."""
-    with services.engine.connect() as connection:
+    with autocommit(services.engine) as connection:
         found = garage.owned(connection, caller.account_id, identity_of(id))
         return Shares(shares=[_share(one) for one in garage.shares(connection, found.registration_id)])
 
@@ -210,7 +211,7 @@ def share(
     services: NeedsServices,
 ) -> OneShare:
     """Let an address see a vehicle. The answer does not tell whether the address has an account."""
-    with services.engine.connect() as connection:
+    with autocommit(services.engine) as connection:
         garage.owned(connection, caller.account_id, identity_of(id))
     rate_limits.take(services.engine, rate_limits.SHARE, str(caller.account_id), services.now())
     with services.engine.begin() as connection:
