@@ -17,6 +17,7 @@ from starlette.responses import Response
 
 from smartdrive_api import operations, problems
 from smartdrive_api.certificates import routes as certificates
+from smartdrive_api.documented import exemplified
 from smartdrive_api.erasures import routes as erasures
 from smartdrive_api.figures import routes as figures
 from smartdrive_api.identity import account, well_known
@@ -72,9 +73,9 @@ def create_app(
 
 class _App(FastAPI):
     def openapi(self) -> dict[str, Any]:
-        """The OpenAPI document, in which errors are problems."""
+        """The OpenAPI document, in which errors are problems and answers have examples."""
         if not self.openapi_schema:
-            self.openapi_schema = problems.declared(super().openapi())
+            self.openapi_schema = exemplified(problems.declared(super().openapi()))
         return self.openapi_schema
 
 

@@ -12,6 +12,7 @@ import httpx
 import pytest
 from fastapi import FastAPI, HTTPException
 from fastapi.testclient import TestClient
+from jsonschema import Draft202012Validator, FormatChecker
 from pydantic import AfterValidator, BaseModel, ConfigDict
 from smartdrive_api.app import create_app
 from smartdrive_api.database import connect
@@ -187,6 +188,24 @@ def test_every_answer_may_be_shown_by_nobody_and_kept_by_nobody(client: TestClie
         assert headers["cache-control"] == "no-store"
         assert headers["x-content-type-options"] == "nosniff"
         assert "default-src 'none'" in headers["content-security-policy"]
+
+
+def test_every_answer_has_a_whole_example_that_fits(engine: Engine, settings: Settings) -> None:
+    document = create_app(settings, engine).openapi()
+    answered = [
+        (f"{method} {path}", answer["content"]["application/json"]["schema"])
+        for path, operations in document["paths"].items()
+        for method, operation in operations.items()
+        for status, answer in operation["responses"].items()
+        if status.startswith("2") and "application/json" in answer.get("content", {})
+    ]
+    assert len(answered) > 25
+    for name, schema in answered:
+        model = document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+        (example,) = model["examples"]
+        assert set(example) == set(model["properties"]), name
+        whole = model | {"components": document["components"]}
+        Draft202012Validator(whole, format_checker=FormatChecker()).validate(example)
 
 
 def test_the_contract_is_what_it_was(engine: Engine, settings: Settings, snapshot: SnapshotAssertion) -> None:

@@ -7,15 +7,21 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from smartdrive_api.figures.examples import EXAMPLES
+
 Verdict = Literal["ok", "attention", "stop", "unknown"]
 
-_AT = "2025-06-01T08:00:00Z"
+_AT = "2025-06-01T18:30:00Z"
+
+
+def _with_example(schema: dict[str, Any], model: type[Any]) -> None:
+    schema["examples"] = [EXAMPLES[model.__name__]]
 
 
 class Figures(BaseModel):
     """What all of them share: they are read from rows, by name."""
 
-    model_config = ConfigDict(from_attributes=True)
+    model_config = ConfigDict(from_attributes=True, json_schema_extra=_with_example)
 
 
 class Trip(Figures):
@@ -158,7 +164,7 @@ class ScoreWeek(Figures):
 
     week_start_date: date
     score: Annotated[float | None, Field(description="0 to 100; null where the week says too little")]
-    status: Annotated[str | None, Field(description="why it is null")]
+    status: Annotated[str | None, Field(description="scored, or why there is no score")]
     method: str | None
     trips: int | None
     distance_km: float | None
@@ -253,25 +259,36 @@ class Status(BaseModel):
 
     overview: Annotated[Overview | None, Field(description="null: the lake knows nothing of the vehicle yet")]
     last_trip: Trip | None
-    published_at: Annotated[datetime | None, Field(description="when the lake last published anything")]
+    published_at: Annotated[
+        datetime | None, Field(description="when the lake last published anything", examples=[_AT])
+    ]
 
 
 class HealthReport(BaseModel):
     """The vehicle's health, with what it is judged by. Nothing known is `unknown`, and never `ok`."""
 
-    verdict: Annotated[Verdict, Field(description="ok: the battery is known to be well, and nothing is open")]
-    reasons: Annotated[list[str], Field(description="what the verdict rests on, the gravest first")]
+    verdict: Annotated[
+        Verdict,
+        Field(description="ok: the battery is known to be well, and nothing is open", examples=["attention"]),
+    ]
+    reasons: Annotated[
+        list[str],
+        Field(
+            description="what the verdict rests on, the gravest first",
+            examples=[["P0171: Mixture too lean, bank 1"]],
+        ),
+    ]
     battery: BatteryDay | None
     battery_trend: BatteryTrend | None
     winter_risk: WinterRisk | None
     open_codes: list[FoundCode]
     open_alerts: list[Alert]
     driving: Annotated[ScoreWeek | None, Field(description="the newest week with a score")]
-    last_seen_at: datetime | None
-    published_at: datetime | None
+    last_seen_at: Annotated[datetime | None, Field(examples=["2025-06-01T18:12:00Z"])]
+    published_at: Annotated[datetime | None, Field(examples=[_AT])]
 
 
-class CodeTitle(BaseModel):
+class CodeTitle(Figures):
     """A title, and whose it is."""
 
     text: str
@@ -279,7 +296,7 @@ class CodeTitle(BaseModel):
     tier: str
 
 
-class CodeStructure(BaseModel):
+class CodeStructure(Figures):
     """What the five characters say by themselves (ISO 15031-6)."""
 
     code: str
@@ -290,7 +307,7 @@ class CodeStructure(BaseModel):
     text: str
 
 
-class CodeSeverity(BaseModel):
+class CodeSeverity(Figures):
     """How urgent it is; editorial."""
 
     level: str
@@ -302,41 +319,14 @@ class CodeSeverity(BaseModel):
 class ExplainedCode(BaseModel):
     """All that is known of a trouble code."""
 
-    code: str
+    code: Annotated[str, Field(examples=["P0171"])]
     title: CodeTitle
     structure: CodeStructure
     severity: CodeSeverity
-    causes: Annotated[list[str], Field(description="the likeliest first")]
-    actions: Annotated[list[str], Field(description="the cheapest first")]
-
-
-_TRIP: dict[str, Any] = {
-    "trip_id": "qz4m3p2a5s6d7f7g2h3j4k5l6m",
-    "started_at": _AT,
-    "ended_at": "2025-06-01T08:24:00Z",
-    "duration_s": 1440.0,
-    "distance_km": 18.2,
-    "distance_method": "speed",
-    "max_speed_kmh": 101.0,
-    "mean_speed_kmh": 45.5,
-    "idle_s": 130.0,
-    "is_cold_start": True,
-    "start_latitude_deg": 47.5,
-    "start_longitude_deg": 19.04,
-    "end_latitude_deg": 47.53,
-    "end_longitude_deg": 19.11,
-    "is_corrected": False,
-    "label": None,
-    "fuel_type": "petrol",
-    "fuel_method": "maf",
-    "fuel_reason": None,
-    "fuel_l": 1.12,
-    "fuel_low_l": 1.04,
-    "fuel_high_l": 1.2,
-    "fuel_l_per_100km": 6.15,
-    "co2_kg": 2.6,
-    "cost": None,
-    "currency": None,
-    "algo_version": "2",
-}
-Trip.model_config["json_schema_extra"] = {"examples": [_TRIP]}
+    causes: Annotated[
+        list[str], Field(description="the likeliest first", examples=[["Dirty or aged air mass meter"]])
+    ]
+    actions: Annotated[
+        list[str],
+        Field(description="the cheapest first", examples=[["Clean the air mass meter with its own cleaner"]]),
+    ]
