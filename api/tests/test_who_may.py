@@ -31,6 +31,7 @@ MAY: Final = {
     ("post", "/v1/refresh"): (401, 401, 401, 401, 401),  # what counts is the token in the body, here a wrong one
     ("post", "/v1/logout"): (204, 204, 204, 401, 401),
     ("get", "/v1/account"): (200, 200, 200, 401, 401),
+    ("get", "/v1/account/data"): (200, 200, 200, 401, 401),
     ("put", "/v1/account/password"): (204, 204, 204, 401, 401),
     ("get", "/v1/sessions"): (200, 200, 200, 401, 401),
     ("delete", "/v1/sessions"): (204, 204, 204, 401, 401),

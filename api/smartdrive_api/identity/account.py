@@ -15,6 +15,7 @@ from smartdrive_api.database import autocommit
 from smartdrive_api.identity import rate_limits, sessions
 from smartdrive_api.identity.caller import SIGNED_IN, Caller
 from smartdrive_api.identity.passwords import MAX_LENGTH, objection
+from smartdrive_api.identity.personal_data import personal_data
 from smartdrive_api.identity.routes import Password
 from smartdrive_api.models import Account
 from smartdrive_api.problems import FieldError, Problem, invalid, responses
@@ -58,6 +59,39 @@ def get_account(caller: Caller, services: NeedsServices) -> OneAccount:
             )
         ).one()
     return OneAccount(email=row.email, device_id=row.device_id, created_at=row.created_at)
+
+
+class PersonalData(BaseModel):
+    """All that the API's database holds of a person, by table, but hashes of passwords and of tokens."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "accounts": [_EXAMPLE],
+                    "registrations": [],
+                    "sessions": [],
+                    "refresh_tokens": [],
+                    "vehicles": [],
+                    "vehicle_shares": [],
+                }
+            ]
+        }
+    )
+
+    accounts: list[dict[str, Any]]
+    registrations: list[dict[str, Any]]
+    sessions: list[dict[str, Any]]
+    refresh_tokens: list[dict[str, Any]]
+    vehicles: list[dict[str, Any]]
+    vehicle_shares: list[dict[str, Any]]
+
+
+@router.get("/data", responses=responses(401, 503))
+def get_personal_data(caller: Caller, services: NeedsServices) -> PersonalData:
+    """All that the API knows of the caller. What the lake knows of a vehicle its operator exports."""
+    with autocommit(services.engine) as connection:
+        return PersonalData(**personal_data(connection, caller.account_id))
 
 
 @router.put("/password", status_code=204, responses=responses(401, 403, 409, 422, 429, 503))
