@@ -183,7 +183,7 @@ class Lakehouse:
             if stray := set(frame.get_column(column)) - set(asked):
                 raise ValueError(f"{table}: rows of days that are not being replaced: {sorted(stray)}")
             mark = {day: f"{table}/{HISTORY}" if as_history else f"{table}/{day}" for day in asked}
-            seen = {app_id: snapshot.transaction(app_id) for app_id in set(mark.values())}
+            seen = snapshot.transactions(set(mark.values()))
             # Somebody has computed the others from newer data.
             ours = [day for day in asked if seen[mark[day]] <= batch]
             changed = _changed_days(snapshot, frame, ours)
@@ -217,8 +217,9 @@ class Lakehouse:
 
     def fresh_until(self, table: Table, days: Iterable[date]) -> dict[date, int]:
         """For each day the ledger batch that its last computation had seen; 0 for a day never computed."""
-        snapshot = self.open(table)
-        return {day: snapshot.transaction(f"{table}/{day}") for day in days}
+        marks = {day: f"{table}/{day}" for day in days}
+        numbers = self.open(table).transactions(marks.values())
+        return {day: numbers[mark] for day, mark in marks.items()}
 
     def history_fresh_until(self, table: Table) -> int:
         """The ledger batch that the last computation of a history table had seen; 0 where there was none."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from urllib.parse import quote, unquote
 
@@ -11,7 +11,10 @@ from deltalake import DeltaTable
 
 from smartdrive_dagster.lake.evolution import absent_columns
 from smartdrive_dagster.lake.frames import polars_schema
+from smartdrive_dagster.lake.transactions import recorded
 from smartdrive_dagster.tables import Table
+
+_WORTH_READING = 3  # application ids; delta-rs reads the log once for each
 
 
 class Snapshot:
@@ -38,6 +41,19 @@ class Snapshot:
     def transaction(self, app_id: str) -> int:
         """The number last recorded under an application id; 0 where there is none."""
         return 0 if self.delta is None else self.delta.transaction_version(app_id) or 0
+
+    def transactions(self, app_ids: Iterable[str]) -> dict[str, int]:
+        """The number last recorded under each application id, from one reading of the log."""
+        asked = list(app_ids)
+        if self.delta is None:
+            return dict.fromkeys(asked, 0)
+        if len(asked) < _WORTH_READING:
+            found = None
+        else:
+            found = recorded(self._url + "/" + self.table.path, self.version, self._storage_options)
+        if found is None:
+            return {app_id: self.transaction(app_id) for app_id in asked}
+        return {app_id: found.get(app_id, 0) for app_id in asked}
 
     def count(self) -> int:
         """How many rows it has, from the log alone."""
