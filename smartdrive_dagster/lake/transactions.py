@@ -1,7 +1,7 @@
 """The numbers that applications recorded in a table's log, all of them read at once.
 
-delta-rs answers for one application at a time and reads the log anew for each: where each day has its mark, as many
-times as there are days. Four weeks of trips on S3 took 9,200 requests so, and take 770.
+delta-rs answers for one application at a time and reads the log anew for each: where each day has its mark, as
+many times as there are days. Four weeks of trips on S3 took 9,200 requests so, and take 770.
 """
 
 from __future__ import annotations
