@@ -1,6 +1,6 @@
 """Gold: event days that the ledger shows as touched, computed anew for the vehicles that touched them."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,6 @@ from smartdrive_dagster.defs.specs import (
     near_day_of,
     pool,
 )
-from smartdrive_dagster.lake.model_files import DataTest
 from smartdrive_dagster.tables import Table, silver
 
 if TYPE_CHECKING:
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
 
 def _asset(computation: Computation) -> dg.AssetsDefinition:
     table, model = computation.table, computation.model
-    data_tests = model.data_tests if model else ()
 
     @dg.multi_asset(
         name=f"{table.layer}_{table.name}",
@@ -43,7 +41,7 @@ def _asset(computation: Computation) -> dg.AssetsDefinition:
                 code_version=computation.version,
             )
         ],
-        check_specs=[batch_check_spec(table), *(_data_test_spec(table, test) for test in data_tests)],
+        check_specs=[batch_check_spec(table, [test.name for test in model.data_tests] if model else [])],
         backfill_policy=dg.BackfillPolicy.single_run(),
         pool=pool(table),
     )
@@ -60,7 +58,7 @@ def _asset(computation: Computation) -> dg.AssetsDefinition:
             redo=is_backfill(context.run),
             until=datetime.now(UTC).date(),
         )
-        yield from _recomputed(context, lake, table, commits, data_tests)
+        yield from _recomputed(context, lake, table, commits)
 
     return asset
 
@@ -72,15 +70,7 @@ def gold_assets() -> list[dg.AssetsDefinition]:
 
 def batch_checks(tables: Collection[str]) -> list[dg.AssetCheckKey]:
     """The checks that a run of some tables makes, each on a batch before its commit; the nightly ones are none."""
-    return [
-        dg.AssetCheckKey(key(table), name)
-        for table, computation in computations().items()
-        if str(table) in tables
-        for name in (
-            BATCH_CHECK,
-            *(test.name for test in (computation.model.data_tests if computation.model else ())),
-        )
-    ]
+    return [dg.AssetCheckKey(key(table), BATCH_CHECK) for table in computations() if str(table) in tables]
 
 
 def _reads(computation: Computation) -> tuple[Table, ...]:
@@ -95,18 +85,11 @@ def _dep(computation: Computation, upstream: Table) -> dg.AssetDep:
     return near_day_of(upstream)
 
 
-def _data_test_spec(table: Table, test: DataTest) -> dg.AssetCheckSpec:
-    return dg.AssetCheckSpec(
-        test.name, asset=key(table), description=f"{test.kind} of {test.column}, on each batch before its commit."
-    )
-
-
 def _recomputed(
     context: dg.AssetExecutionContext,
     lake: LakeResource,
     table: Table,
     commits: Iterator["Commit"],
-    data_tests: Sequence[DataTest],
 ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:  # type: ignore[type-arg]
     """Run the commits one by one, showing progress, and report the table."""
     from smartdrive_dagster.lake.frames import BatchRejectedError
@@ -127,8 +110,5 @@ def _recomputed(
             "rows written": rows,
             "delta version": snapshot.version,
         },
-        check_results=[
-            batch_passed(table, rows),
-            *(dg.AssetCheckResult(asset_key=key(table), check_name=test.name, passed=True) for test in data_tests),
-        ],
+        check_results=[batch_passed(table, rows)],
     )

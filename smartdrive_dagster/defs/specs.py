@@ -78,13 +78,17 @@ def asset_spec(
     )
 
 
-def batch_check_spec(table: Table) -> dg.AssetCheckSpec:
-    """The check that every batch passes before its commit."""
+def batch_check_spec(table: Table, data_tests: Iterable[str] = ()) -> dg.AssetCheckSpec:
+    """The check that every batch passes before its commit, with what the data tests of its model ask for.
+
+    One check for all of them: it names whatever breaks, and each further check would be three events in each run.
+    """
+    also = f" Data tests: {', '.join(data_tests)}." if data_tests else ""
     return dg.AssetCheckSpec(
         BATCH_CHECK,
         asset=key(table),
         description="Before each commit: columns and types of the spec, no null where one is required, accepted "
-        "values only, no key twice. A batch that fails is not committed.",
+        f"values only, no key twice. A batch that fails is not committed.{also}",
     )
 
 
