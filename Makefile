@@ -9,10 +9,10 @@ export DAGSTER_HOME := $(STATE)/dagster
 export DAGSTER_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check ui api notebook bench bench-api bench-edge fuzz-api eval eval-driving faults faults-edge safety docs lock clean
+.PHONY: help demo test test-nightly check ui api notebook bench bench-api bench-edge fuzz-api eval eval-driving faults faults-edge safety docs lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 $(STAMP): requirements.lock pyproject.toml edge/pyproject.toml api/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
@@ -27,6 +27,9 @@ demo: $(STAMP) ## install, then run the main job: a small fleet's messages becom
 
 test: $(STAMP) ## run the tests
 	$(BIN)/python -m pytest -n 3 --dist worksteal
+
+test-nightly: $(STAMP) ## run the long tests that `make test` leaves out (about ten minutes)
+	$(BIN)/python -m pytest -m nightly
 
 safety: $(STAMP) ## run the tests of the vampire-drain cut-off and of the ignition's priority
 	$(BIN)/python -m pytest -q edge/tests/test_vampire_drain_cutoff.py edge/tests/test_ignition_priority_sampling.py

@@ -198,6 +198,7 @@ class TestCommand:
         assert "no secret" in str(self.run().exception)
         assert not Path(f"{configured.root}/none").exists()
 
+    @pytest.mark.nightly
     def test_on_s3_a_new_place_is_needed_and_rows_are_equal_there(
         self, s3_endpoint: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:

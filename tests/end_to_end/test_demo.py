@@ -202,6 +202,7 @@ def test_a_mistake_is_told_in_one_line(home: Path, arguments: list[str], words: 
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.nightly
 def test_a_home_whose_checkout_moved_and_a_crowd_of_processes_do_no_harm(home: Path, tmp_path: Path) -> None:
     dagster_home = tmp_path / "dagster"
     dagster_home.mkdir()

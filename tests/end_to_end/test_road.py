@@ -30,6 +30,7 @@ def landed(landing: Path) -> list[Path]:
     return [path for path in landing.rglob("*.jsonl*") if path.is_file()]
 
 
+@pytest.mark.nightly
 def test_a_killed_demo_leaves_nothing_running_and_the_next_drives_the_day_before(tmp_path: Path) -> None:
     directory, landing = tmp_path / "demo", tmp_path / "landing"
     killed = subprocess.Popen([sys.executable, "-c", DRIVE, str(directory), str(landing), NOW.isoformat()])
