@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from datetime import date
 from typing import Any
 from uuid import UUID
 
 import pytest
+from smartdrive_api.database import autocommit
 from smartdrive_api.figures import tables
 from smartdrive_api.figures.tables import SCHEMA
 from smartdrive_api.vehicles import garage
@@ -21,6 +23,8 @@ VIN = "1M8GDM9AXKP042788"
 FIRST = date(2025, 1, 1)
 VEHICLES = 40
 DAYS = 365
+_TRIALS = 15
+_RATIO = 5.0  # measured: 2.3 to 2.9
 
 ROUTES = (
     "status",
@@ -84,3 +88,49 @@ def test_every_question_is_answered_from_an_index(
 
 def test_a_question_without_an_index_is_noticed(api: Api, owner: tuple[Person, str]) -> None:
     assert read_whole(api, "select * from serving.trips where distance_km = %(km)s", {"km": 1.0})
+
+
+@pytest.fixture
+def questions(api: Api) -> Iterator[list[tuple[str, Any]]]:
+    """All questions that reach the database meanwhile."""
+    found: list[tuple[str, Any]] = []
+
+    def note(_c: object, _k: object, statement: str, parameters: object, *_: object) -> None:
+        found.append((statement, parameters))
+
+    event.listen(api.engine, "before_cursor_execute", note)
+    yield found
+    event.remove(api.engine, "before_cursor_execute", note)
+
+
+def shortest_s(call: Callable[[], object]) -> float:
+    """The shortest of a few trials: what a shared machine does beside them makes them longer only."""
+    took = []
+    for _ in range(_TRIALS):
+        began = time.perf_counter()
+        call()
+        took.append(time.perf_counter() - began)
+    return min(took)
+
+
+@pytest.mark.parametrize(
+    ("route", "most"), [("status", 6), ("trips", 3), ("battery", 7), ("codes", 3), ("days", 4)]
+)
+def test_a_request_costs_little_beside_its_questions(
+    api: Api, owner: tuple[Person, str], questions: list[tuple[str, Any]], route: str, most: int
+) -> None:
+    """Its peer is the same questions, asked by themselves, and an answer of the same app that asks nothing."""
+    person, id_ = owner
+    path = f"/v1/vehicles/{id_}/{route}"
+
+    def get(path: str) -> None:
+        assert api.client.get(path, headers=person.headers).status_code == 200
+
+    get(path)
+    asked = list(questions)
+    assert len(asked) <= most  # each is a way to the database and back
+    whole, frame = shortest_s(lambda: get(path)), shortest_s(lambda: get("/healthz"))
+    with autocommit(api.engine) as connection:
+        bare = shortest_s(lambda: [connection.exec_driver_sql(*one).all() for one in asked])
+    ratio = whole / (frame + bare)
+    assert ratio < _RATIO, f"{1000 * whole:.1f} ms, of which {1000 * bare:.1f} questions, {1000 * frame:.1f} frame"
