@@ -9,7 +9,7 @@ export DAGSTER_HOME := $(STATE)/dagster
 export DAGSTER_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check ui api notebook bench bench-api bench-edge fuzz-api eval eval-driving faults faults-edge safety docs lock clean
+.PHONY: help demo test check ui api notebook bench bench-api bench-edge fuzz-api eval eval-driving faults faults-edge safety docs lambda lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -75,9 +75,14 @@ docs: $(STAMP) ## write docs/reference anew from the specs and commands
 	$(BIN)/python docs/generate_reference.py
 	$(BIN)/python edge/docs/generate_configuration.py
 
-lock: ## compile requirements.lock anew from pyproject.toml (needs uv)
-	uv pip compile pyproject.toml --group dev --group notebook --group edge --group api --universal --python-version 3.11 \
-	  --generate-hashes --no-strip-extras --no-header --no-annotate --output-file requirements.lock
+lambda: $(STAMP) ## pack the REST API for AWS Lambda (arm64): build/smartdrive-api-lambda.zip
+	$(BIN)/python api/package_lambda.py
+
+COMPILE = uv pip compile --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-header --no-annotate
+lock: ## compile the lock files anew from pyproject.toml (needs uv)
+	$(COMPILE) pyproject.toml --group dev --group notebook --group edge --group api --output-file requirements.lock
+	$(COMPILE) api/pyproject.toml --extra aws --constraint requirements.lock --output-file api/requirements.lock
+	$(COMPILE) pyproject.toml --all-extras --constraint requirements.lock --output-file containers/dagster.lock
 
 clean: ## delete the demo's lake, landing zone and local state (not .venv)
 	rm -rf lake landing .smartdrive
