@@ -83,6 +83,8 @@ lock: ## compile the lock files anew from pyproject.toml (needs uv)
 	$(COMPILE) pyproject.toml --group dev --group notebook --group edge --group api --output-file requirements.lock
 	$(COMPILE) api/pyproject.toml --extra aws --constraint requirements.lock --output-file api/requirements.lock
 	$(COMPILE) pyproject.toml --all-extras --constraint requirements.lock --output-file containers/dagster.lock
+	$(COMPILE) edge/pyproject.toml --constraint requirements.lock --output-file containers/edge.lock
+	echo hatchling | $(COMPILE) - --constraint requirements.lock --output-file containers/build.lock
 
 clean: ## delete the demo's lake, landing zone and local state (not .venv)
 	rm -rf lake landing .smartdrive
