@@ -9,7 +9,7 @@ export DAGSTER_HOME := $(STATE)/dagster
 export DAGSTER_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check ui api notebook bench bench-api bench-edge fuzz-api eval eval-driving faults faults-edge safety docs lambda lock clean
+.PHONY: help demo test test-unit test-integration check workflows audit sbom ui api notebook bench bench-api bench-edge fuzz-api eval eval-driving faults faults-edge safety docs lambda lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +27,28 @@ demo: $(STAMP) ## install, then run the main job: a small fleet's messages becom
 
 test: $(STAMP) ## run the tests
 	$(BIN)/python -m pytest -n 3 --dist worksteal
+
+UNIT := tests/architecture tests/contracts tests/domain tests/fleet tests/knowledge tests/observability \
+  edge/tests/adapter edge/tests/simulator edge/tests/test_policy.py edge/tests/test_policy_table.py
+test-unit: $(STAMP) ## of the tests those that start no service and no other process
+	$(BIN)/python -m pytest -n 3 --dist worksteal $(UNIT)
+
+test-integration: $(STAMP) ## all others
+	$(BIN)/python -m pytest -n 3 --dist worksteal $(UNIT:%=--ignore=%)
+
+workflows: $(STAMP) ## judge the workflows, the Dockerfiles and the shell between them
+	$(BIN)/zizmor --offline --no-progress .github/workflows
+	$(BIN)/hadolint containers/*.Dockerfile
+	$(BIN)/shellcheck containers/make-secrets .ci/run .github/deploy/*
+
+AUDIT = $(BIN)/pip-audit --require-hashes --disable-pip
+audit: $(STAMP) ## look for known vulnerabilities of all locked packages (needs the network)
+	$(AUDIT) --requirement requirements.lock
+
+sbom: $(STAMP) ## write what images and the Lambda package are made of, as CycloneDX (build/sbom-*.json; needs the network)
+	@mkdir -p build
+	$(AUDIT) --requirement api/requirements.lock --format cyclonedx-json --output build/sbom-api.json
+	$(AUDIT) --requirement containers/dagster.lock --format cyclonedx-json --output build/sbom-dagster.json
 
 safety: $(STAMP) ## run the tests of the vampire-drain cut-off and of the ignition's priority
 	$(BIN)/python -m pytest -q edge/tests/test_vampire_drain_cutoff.py edge/tests/test_ignition_priority_sampling.py

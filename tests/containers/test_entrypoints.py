@@ -250,6 +250,12 @@ def test_the_api_is_ready_on_a_database_that_was_migrated(home: Home) -> None:
     home.wait_for("api")
     answer = requests.get(f"http://127.0.0.1:{home.ports['8000']}/readyz", timeout=10)
     assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
+    smoke = [str(ROOT / ".github/deploy/smoke")]
+    done = home.run("api", [*smoke, f"http://127.0.0.1:{home.ports['8000']}"])
+    assert done.returncode == 0, done.stderr
+    assert (
+        home.run("api", [*smoke, f"http://127.0.0.1:{home.ports['4000']}"]).returncode == 1
+    )  # nobody is there yet
     assert (home.folder / "api/signing-keys.json").stat().st_mode & 0o077 == 0
 
 
