@@ -9,10 +9,10 @@ export DAGSTER_HOME := $(STATE)/dagster
 export DAGSTER_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-nightly check ui api notebook bench bench-api bench-edge fuzz-api eval eval-driving faults faults-edge safety docs lock clean
+.PHONY: help demo test test-unit test-integration test-nightly check workflows audit sbom ui api notebook bench bench-api bench-edge fuzz-api eval eval-driving faults faults-edge safety docs lambda lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 $(STAMP): requirements.lock pyproject.toml edge/pyproject.toml api/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
@@ -28,8 +28,30 @@ demo: $(STAMP) ## install, then run the main job: a small fleet's messages becom
 test: $(STAMP) ## run the tests
 	$(BIN)/python -m pytest -n 3 --dist worksteal
 
+UNIT := tests/architecture tests/contracts tests/domain tests/fleet tests/knowledge tests/observability \
+  edge/tests/adapter edge/tests/simulator edge/tests/test_policy.py edge/tests/test_policy_table.py
+test-unit: $(STAMP) ## of the tests those that start no service and no other process
+	$(BIN)/python -m pytest -n 3 --dist worksteal $(UNIT)
+
+test-integration: $(STAMP) ## all others
+	$(BIN)/python -m pytest -n 3 --dist worksteal $(UNIT:%=--ignore=%)
+
 test-nightly: $(STAMP) ## run the long tests that `make test` leaves out (about ten minutes)
 	$(BIN)/python -m pytest -m nightly
+
+workflows: $(STAMP) ## judge the workflows, the Dockerfiles and the shell between them
+	$(BIN)/zizmor --offline --no-progress .github/workflows
+	$(BIN)/hadolint containers/*.Dockerfile
+	$(BIN)/shellcheck containers/make-secrets .ci/run .github/deploy/*
+
+AUDIT = $(BIN)/pip-audit --require-hashes --disable-pip
+audit: $(STAMP) ## look for known vulnerabilities of all locked packages (needs the network)
+	$(AUDIT) --requirement requirements.lock
+
+sbom: $(STAMP) ## write what images and the Lambda package are made of, as CycloneDX (build/sbom-*.json; needs the network)
+	@mkdir -p build
+	$(AUDIT) --requirement api/requirements.lock --format cyclonedx-json --output build/sbom-api.json
+	$(AUDIT) --requirement containers/dagster.lock --format cyclonedx-json --output build/sbom-dagster.json
 
 safety: $(STAMP) ## run the tests of the vampire-drain cut-off and of the ignition's priority
 	$(BIN)/python -m pytest -q edge/tests/test_vampire_drain_cutoff.py edge/tests/test_ignition_priority_sampling.py
@@ -78,9 +100,16 @@ docs: $(STAMP) ## write docs/reference anew from the specs and commands
 	$(BIN)/python docs/generate_reference.py
 	$(BIN)/python edge/docs/generate_configuration.py
 
-lock: ## compile requirements.lock anew from pyproject.toml (needs uv)
-	uv pip compile pyproject.toml --group dev --group notebook --group edge --group api --universal --python-version 3.11 \
-	  --generate-hashes --no-strip-extras --no-header --no-annotate --output-file requirements.lock
+lambda: $(STAMP) ## pack the REST API for AWS Lambda (arm64): build/smartdrive-api-lambda.zip
+	$(BIN)/python api/package_lambda.py
+
+COMPILE = uv pip compile --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-header --no-annotate
+lock: ## compile the lock files anew from pyproject.toml (needs uv)
+	$(COMPILE) pyproject.toml --group dev --group notebook --group edge --group api --output-file requirements.lock
+	$(COMPILE) api/pyproject.toml --extra aws --constraint requirements.lock --output-file api/requirements.lock
+	$(COMPILE) pyproject.toml --all-extras --constraint requirements.lock --output-file containers/dagster.lock
+	$(COMPILE) edge/pyproject.toml --constraint requirements.lock --output-file containers/edge.lock
+	echo hatchling | $(COMPILE) - --constraint requirements.lock --output-file containers/build.lock
 
 clean: ## delete the demo's lake, landing zone and local state (not .venv)
 	rm -rf lake landing .smartdrive

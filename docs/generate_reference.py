@@ -30,7 +30,7 @@ from smartdrive_dagster.tables.silver import REASONS
 
 REFERENCE: Final = Path(__file__).parent / "reference"
 _COMMANDS: Final = (
-    *("demo", "up", "land", "process", "import", "sql", "status", "explain", "backfill", "rebuild"),
+    *("demo", "up", "land", "process", "import", "sql", "status", "metrics", "explain", "backfill", "rebuild"),
     *("erase", "export-person", "retention", "verify"),
     *("alerts", "dtc", "import-dtc", "vehicle", "trips", "weather"),
 )

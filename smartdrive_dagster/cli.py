@@ -25,6 +25,7 @@ from smartdrive_dagster.commands.bars import progress as _progress
 from smartdrive_dagster.settings import SecretMissingError, Settings
 from smartdrive_dagster.up import command as up_command
 from smartdrive_dagster.watch import command as watch_command
+from smartdrive_dagster.watch import metrics_command
 
 if TYPE_CHECKING:
     from smartdrive_dagster.lake.lakehouse import Lakehouse
@@ -194,6 +195,7 @@ def sql(
 
 
 app.command(epilog=watch_command.EPILOG)(watch_command.status)
+app.command(epilog=metrics_command.EPILOG)(metrics_command.metrics)
 app.command(epilog=up_command.EPILOG)(up_command.up)
 app.command(epilog=backfill_command.EPILOG)(backfill_command.backfill)
 app.command(epilog=explain_command.EPILOG)(explain_command.explain)

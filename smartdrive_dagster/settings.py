@@ -100,6 +100,11 @@ class Settings(BaseSettings):
         default=False, description="Tell what is not critical in one message a day instead of at once"
     )
 
+    emf_metrics: bool = Field(
+        default=False,
+        description="Sensors and runs write lines to the log of which CloudWatch makes metrics (EMF)",
+    )
+
     @field_validator("email_recipients", mode="before")
     @classmethod
     def _separated(cls, value: object) -> object:

@@ -21,7 +21,7 @@ from tests.shared import made_once
 
 ROOT = Path(__file__).parents[1]
 VENV = Path(sys.executable).parents[1]
-LINKED = ("Makefile", "contracts", "docs", "edge", "notebooks")
+LINKED = ("Makefile", "containers", "contracts", "docker-compose.yml", "docs", "edge", "notebooks")
 
 RowsOf = Callable[..., pl.DataFrame]
 

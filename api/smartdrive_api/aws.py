@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import os
 from functools import cache, partial
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from smartdrive_api.app import create_app
 from smartdrive_api.database import external
-from smartdrive_api.observing import operation_of
+from smartdrive_api.observing import REQUESTS, SECONDS, SUCCESSES, is_success, operation_of
 from smartdrive_api.settings import Settings
 
 if TYPE_CHECKING:
@@ -54,8 +53,9 @@ class AddressOfBalancer:
 class CloudWatchMetrics:
     """Throughput, latency and success, as lines of the log that CloudWatch makes metrics of (EMF).
 
-    `Requests` (count), `Successes` (count, all but 5xx) and `Latency` (milliseconds), each for the service, on
-    which an alarm can be set, and for each of its operations.
+    `smartdrive_api_requests` (count), `smartdrive_api_successes` (count, all but 5xx) and
+    `smartdrive_api_request_seconds`, called as on /metrics, each for the service, on which an alarm can be set,
+    and for each of its operations.
     """
 
     def __init__(self) -> None:
@@ -67,9 +67,9 @@ class CloudWatchMetrics:
         """Write the line of one answer."""
         line = self._new_line()
         line.add_dimensions(service=SERVICE, operation=" ".join(operation_of(scope)))
-        line.add_metric("Requests", "Count", 1)
-        line.add_metric("Successes", "Count", int(status < HTTPStatus.INTERNAL_SERVER_ERROR))
-        line.add_metric("Latency", "Milliseconds", seconds * 1000)
+        line.add_metric(REQUESTS, "Count", 1)
+        line.add_metric(SUCCESSES, "Count", int(is_success(status)))
+        line.add_metric(SECONDS, "Seconds", seconds)
         line.flush_metrics()
 
 

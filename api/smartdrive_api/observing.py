@@ -7,6 +7,7 @@ import os
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from http import HTTPStatus
 from typing import Final, Protocol
 from uuid import uuid4
 
@@ -16,6 +17,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from smartdrive_api.problems import MEDIA_TYPE, Problem, problem_body
 
+REQUESTS: Final = "smartdrive_api_requests"
+SUCCESSES: Final = "smartdrive_api_successes"
+SECONDS: Final = "smartdrive_api_request_seconds"
 MAX_BODY: Final = 65_536
 _MAX_DIGITS: Final = 18
 _LOG: Final = logging.getLogger("smartdrive_api")
@@ -37,6 +41,11 @@ class Counting(Protocol):
         ...
 
 
+def is_success(status: int) -> bool:
+    """Whether an answer spends nothing of the error budget: a caller's own fault is none of the service's."""
+    return status < HTTPStatus.INTERNAL_SERVER_ERROR
+
+
 def operation_of(scope: Scope) -> tuple[str, str]:
     """The method and the route's template: few values, and nothing that a caller wrote."""
     method = scope["method"] if scope["method"] in _METHODS else "other"
@@ -49,13 +58,14 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self._requests = Counter(
-            "smartdrive_api_requests",
+            REQUESTS,
             "Requests by route, method and class of status",
             ("route", "method", "status"),
             registry=self.registry,
         )
+        self._successes = Counter(SUCCESSES, "Requests that were answered with no 5xx", registry=self.registry)
         self._seconds = Histogram(
-            "smartdrive_api_request_seconds",
+            SECONDS,
             "Duration of requests",
             ("route", "method"),
             buckets=_BUCKETS,
@@ -66,6 +76,7 @@ class Metrics:
         """Count one answer."""
         method, route = operation_of(scope)
         self._requests.labels(route, method, f"{status // 100}xx").inc()
+        self._successes.inc(int(is_success(status)))
         self._seconds.labels(route, method).observe(seconds)
 
     def text(self) -> bytes:

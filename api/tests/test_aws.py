@@ -181,16 +181,16 @@ def test_each_answer_is_a_line_for_cloudwatch_that_names_the_route_and_nobody(
         assert metric["Namespace"] == "SmartDrive"
         assert metric["Dimensions"] == [["service"], ["service", "operation"]]
         units = {one["Name"]: one["Unit"] for one in metric["Metrics"]}
-        assert units == {"Requests": "Count", "Successes": "Count", "Latency": "Milliseconds"}
-        assert (line["service"], line["Requests"], line["Successes"]) == ("smartdrive-api", [1.0], [1.0])
-        assert 0 < line["Latency"][0] < 60_000
+        assert units == {aws.REQUESTS: "Count", aws.SUCCESSES: "Count", aws.SECONDS: "Seconds"}
+        assert (line["service"], line[aws.REQUESTS], line[aws.SUCCESSES]) == ("smartdrive-api", [1.0], [1.0])
+        assert 0 < line[aws.SECONDS][0] < 60
 
 
 def test_what_fails_is_counted_as_no_success(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
     capsys.readouterr()
     aws.CloudWatchMetrics().count({"method": "GET"}, 503, 0.25)
     line = json.loads(capsys.readouterr().out)
-    assert (line["Requests"], line["Successes"], line["Latency"]) == ([1.0], [0.0], [250.0])
+    assert (line[aws.REQUESTS], line[aws.SUCCESSES], line[aws.SECONDS]) == ([1.0], [0.0], [0.25])
 
 
 def test_a_batch_comes_through_a_balancer_as_it_was_compressed(api: Api) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -174,6 +175,20 @@ def test_requests_are_counted_by_template_and_never_by_path(client: TestClient) 
     assert 'smartdrive_api_requests_total{method="other",route="unmatched",status="4xx"}' in text
     assert 'smartdrive_api_request_seconds_bucket{le="0.005",method="GET",route="/healthz"}' in text
     assert SECRET not in text
+
+
+def test_of_all_requests_those_are_successes_that_the_service_did_not_fail(client: TestClient) -> None:
+
+    def counted(name: str) -> float:
+        lines = client.get("/metrics").text.splitlines()
+        return sum(float(line.split()[-1]) for line in lines if re.match(rf"{name}_total[ {{]", line))
+
+    before = counted("smartdrive_api_requests"), counted("smartdrive_api_successes")
+    for path in ("/healthz", "/nope", "/crash"):
+        assert client.get(path).status_code in {200, 404, 500}
+    after = counted("smartdrive_api_requests"), counted("smartdrive_api_successes")
+    looks = 2
+    assert (after[0] - before[0], after[1] - before[1]) == (3 + looks, 2 + looks)
 
 
 def test_metrics_are_not_for_everybody(app: FastAPI) -> None:

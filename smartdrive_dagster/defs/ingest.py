@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import dagster as dg
 from pydantic import Field
 
+from smartdrive_dagster.defs.measuring import added, of_progress, tell
 from smartdrive_dagster.defs.partitions import ARRIVAL_DAYS
 from smartdrive_dagster.defs.resources import LakeResource
 from smartdrive_dagster.defs.specs import (
@@ -19,6 +20,7 @@ from smartdrive_dagster.defs.specs import (
     is_backfill,
     key,
 )
+from smartdrive_dagster.metrics.catalogue import Values
 from smartdrive_dagster.tables import Table, bronze, facts, silver
 
 if TYPE_CHECKING:
@@ -163,6 +165,7 @@ def _loop(
 ) -> None:
     started = last_work = last_report = time.monotonic()
     worked, taken = False, 0
+    told: Values = {}
     steps = _steps(lake, days, progress)
     while True:
         took_in = next(steps, None)  # None: the pass is over, and what has landed meanwhile is for the next one
@@ -176,6 +179,7 @@ def _loop(
         if now - last_report >= config.report_s:
             last_report = now
             _report(context, progress)
+            told = _tell(lake, progress, told)
         is_idle = took_in is None and not worked
         state = LoopState(
             now=now,
@@ -186,6 +190,7 @@ def _loop(
         )
         if reason := reason_to_stop(state, config):
             context.log.info(f"ends: {reason}; {progress.objects} objects, {progress.lines} lines judged")
+            _tell(lake, progress, told)
             return
         if is_idle:
             time.sleep(config.poll_s)
@@ -229,6 +234,13 @@ def _report(context: dg.AssetExecutionContext, progress: "Progress") -> None:
                 metadata={"rows written": progress.rows.get(str(table), 0)},
             )
         )
+
+
+def _tell(lake: LakeResource, progress: "Progress", told: Values) -> Values:
+    """Write metrics of what was taken in since they were told last; all that has been told by now."""
+    now = of_progress(progress)
+    tell(added(now, told), lake.settings, datetime.now(UTC))
+    return now
 
 
 def _is_awaited(context: dg.AssetExecutionContext) -> bool:

@@ -21,14 +21,16 @@ from smartdrive_dagster.defs.jobs import (
     NIGHTLY_CHECKS_JOB,
     PRUNING_JOB,
 )
+from smartdrive_dagster.defs.measuring import RECENT, of_gold, of_landing, of_runs, tell
 from smartdrive_dagster.defs.partitions import FIRST_DAY, range_tags
 from smartdrive_dagster.defs.resources import LakeResource
 from smartdrive_dagster.defs.specs import key
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from smartdrive_dagster.defs.work import GoldWork
 
-RECENT: Final = timedelta(hours=48)
 _LONGEST_WAIT: Final = timedelta(hours=1)
 _SHORTEST_WAIT: Final = timedelta(seconds=30)
 _ACTIVE: Final = [
@@ -99,8 +101,11 @@ def days_to_ingest(pending: Mapping[date, int], histories: Mapping[date, RunHist
 def landing_sensor(
     context: dg.SensorEvaluationContext, lake: LakeResource
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
-    """Request an ingestion run for each recent arrival day that has something left to do."""
-    yield from _ingest_requests(context.instance, lake, since=(datetime.now(UTC) - RECENT).date())
+    """Request an ingestion run for each recent arrival day with something left to do, and say how far behind."""
+    now = datetime.now(UTC)
+    waiting = _waiting(lake, since=(now - RECENT).date(), until=now.date())
+    tell(of_landing(waiting, lake.lakehouse(), now), lake.settings, now)
+    yield from _ingest_requests(context.instance, waiting, now)
 
 
 @dg.schedule(
@@ -114,7 +119,9 @@ def daily_sweep(
     context: dg.ScheduleEvaluationContext, lake: LakeResource
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
     """Request an ingestion run for each arrival day, however old, that has something left to do."""
-    yield from _ingest_requests(context.instance, lake, since=date.fromisoformat(FIRST_DAY))
+    now = datetime.now(UTC)
+    waiting = _waiting(lake, since=date.fromisoformat(FIRST_DAY), until=now.date())
+    yield from _ingest_requests(context.instance, waiting, now)
 
 
 @dg.sensor(
@@ -134,6 +141,7 @@ def gold_sensor(
     floor = int(context.cursor or 0)
     batch = ledger_batch(lakehouse)
     work = gold_work(lakehouse, until=now.date(), floor=min(floor, batch))
+    tell(of_gold(work) | of_runs(context.instance, now), lake.settings, now)
     if not work and not touches_after(lakehouse, now.date(), floor=min(floor, batch)):
         context.update_cursor(str(batch))
     yield from _gold_run_requests(context.instance, work, now)
@@ -185,13 +193,17 @@ nightly_pruning = dg.ScheduleDefinition(
 )
 
 
-def _ingest_requests(
-    instance: dg.DagsterInstance, lake: LakeResource, *, since: date
-) -> Iterator[dg.RunRequest | dg.SkipReason]:
-    from smartdrive_dagster.defs.work import pending_objects
+def _waiting(lake: LakeResource, *, since: date, until: date) -> "pl.DataFrame":
+    from smartdrive_dagster.defs.work import waiting_objects
 
-    now = datetime.now(UTC)
-    pending = pending_objects(lake.lakehouse(), lake.landing(), since=since, until=now.date())
+    listed = lake.landing().list(since=since).objects
+    return waiting_objects(lake.lakehouse(), listed, since=since, until=until)
+
+
+def _ingest_requests(
+    instance: dg.DagsterInstance, waiting: "pl.DataFrame", now: datetime
+) -> Iterator[dg.RunRequest | dg.SkipReason]:
+    pending: dict[date, int] = dict(waiting.group_by("landing_date").len().iter_rows())
     histories = {
         day: run_history(instance, INGEST_JOB.name, {"dagster/partition": day.isoformat()}) for day in pending
     }

@@ -28,14 +28,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     "landing": {"tables"},
     "lake": {"tables"},
     "fleet": {"tables"},  # and landing.envelope, below
+    "metrics": set(),
     "alerting": {"tables", "settings", "lake"},
     "serving": {"tables", "lake"},
     "certificates": {"tables", "lake"},
-    "defs": READING | {"alerting", "serving"},
+    "defs": READING | {"alerting", "metrics", "serving"},
     "definitions": {"defs", "settings", "tables"},
     "up": {"settings", "landing"},
     "road": {"landing", "up"},
-    "watch": READING | {"alerting", "defs", "screens", "status", "up"},
+    "watch": READING | {"alerting", "defs", "metrics", "screens", "status", "up"},
     **{
         name: READING | COMMANDS | {"alerting", "certificates", "defs", "fleet", "road", "serving", "up", "watch"}
         for name in ("cli", "commands", "demo", "processing", "status", "screens")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
@@ -20,6 +21,7 @@ from smartdrive_dagster.domain.identity import vehicle_id
 from smartdrive_dagster.lake.audit import balances
 from smartdrive_dagster.lake.lakehouse import Lakehouse
 from smartdrive_dagster.lake.maintenance import MEMORY_BYTES
+from smartdrive_dagster.metrics.catalogue import LINES, OBJECTS, REJECTED_LINES, SAMPLES
 from smartdrive_dagster.processing import ProcessingError, process
 from smartdrive_dagster.settings import Settings
 from smartdrive_dagster.tables import bronze, gold, silver
@@ -108,6 +110,20 @@ def test_a_run_reports_rows_versions_and_passed_checks_of_every_table(house: Hou
     checks = done.get_asset_check_evaluations()
     assert len(checks) == len(rows)
     assert all(check.passed for check in checks)
+
+
+def test_a_run_writes_what_it_took_in_as_metrics_where_it_is_asked_to(
+    house: House, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SMARTDRIVE_EMF_METRICS", "true")
+    house.drive(1)
+    land(house.landing, b"no message", at=START)
+    assert house.ingest().success
+    (line,) = [json.loads(line) for line in capfd.readouterr().out.splitlines() if line.startswith('{"_aws"')]
+    taken = {metric.name: line[metric.name] for metric in (OBJECTS, LINES, REJECTED_LINES, SAMPLES)}
+    assert list(taken.values()) == [2, 2, 1, 60]
+    house.ingest()
+    assert '"_aws"' not in capfd.readouterr().out
 
 
 def test_a_run_says_which_process_it_is_so_that_a_dead_one_is_noticed(house: House) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 
@@ -23,6 +25,7 @@ from smartdrive_dagster.defs.triggers import (
     landing_sensor,
 )
 from smartdrive_dagster.defs.work import touches_after
+from smartdrive_dagster.metrics.catalogue import IN_THE_CLOUD, LINES, OBJECTS, REJECTED_LINES, SAMPLES
 from smartdrive_dagster.settings import Settings
 from smartdrive_dagster.tables import Days
 from tests.messages import SECRET, land, telemetry
@@ -116,6 +119,39 @@ def test_the_landing_sensor_asks_for_recent_days_with_something_new_and_then_for
         checks = {check.name for request in stale for check in request.asset_check_keys or ()}
         assert "batch_follows_spec" in checks
         assert not checks & nightly
+
+
+def test_sensors_write_how_far_the_lake_is_behind_where_they_are_asked_to(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    resource, now = LakeResource.of(settings), datetime.now(UTC)
+    with dg.DagsterInstance.ephemeral() as instance:
+        requests(landing_sensor, instance, settings)
+        assert capsys.readouterr().out == ""
+        monkeypatch.setenv("SMARTDRIVE_EMF_METRICS", "true")
+        key = land(resource.landing(), telemetry(1, at=now), at=now).key
+        written = (now - timedelta(minutes=20)).timestamp()
+        os.utime(Path(settings.landing_url) / key, (written, written))
+        requests(landing_sensor, instance, settings)
+        behind = json.loads(capsys.readouterr().out)
+        ingestion = Ingestion(resource.lakehouse(), resource.landing(), settings.lake_secret())
+        while ingestion.advance(now.date(), Progress()):
+            pass
+        for sensor in (landing_sensor, gold_sensor):
+            requests(sensor, instance, settings)
+        caught_up, gold = map(json.loads, capsys.readouterr().out.splitlines())
+    assert behind["service"] == "smartdrive-lake"
+    (described,) = behind["_aws"]["CloudWatchMetrics"]
+    assert (described["Namespace"], described["Dimensions"]) == ("SmartDrive", [["service"]])
+    assert described["Metrics"][0] == {"Name": "smartdrive_lake_landing_lag_seconds", "Unit": "Seconds"}
+    assert 1200 <= behind["smartdrive_lake_landing_lag_seconds"] < 1300
+    assert behind["smartdrive_lake_objects_waiting"] == 1
+    assert caught_up["smartdrive_lake_landing_lag_seconds"] == 0
+    assert caught_up["smartdrive_lake_newest_message_age_seconds"] < 300
+    assert (gold["smartdrive_lake_gold_days_waiting"], gold["smartdrive_lake_failed_runs"]) == (1, 0)
+    told = {name for line in (behind, caught_up, gold) for name in line} - {"_aws", "service"}
+    of_runs = {metric.name for metric in (OBJECTS, LINES, REJECTED_LINES, SAMPLES)}  # tests/defs/test_runs.py
+    assert told | of_runs == {metric.name for metric in IN_THE_CLOUD}
 
 
 def test_no_run_is_requested_while_one_is_under_way(settings: Settings) -> None:

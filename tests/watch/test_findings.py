@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from smartdrive_dagster.defs.triggers import RECENT
+from smartdrive_dagster.defs.measuring import RECENT
 from smartdrive_dagster.lake.audit import Balances
 from smartdrive_dagster.watch.findings import (
     HORIZON,

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 EPILOG = (
     "Examples:\n\n  sudo -u smartdrive-edge smartdrive-edge status\n\n"
     "  smartdrive-edge status --config smartdrive-edge.toml --json\n\n"
-    "Exit code: 0 where it is healthy, 1 where something is wrong, 2 where no collector runs."
+    "  smartdrive-edge status --metrics > smartdrive_edge.prom\n\n"
+    "Exit code: 0 where it is healthy, 1 where something is wrong, 2 where no collector runs; with --metrics 0."
 )
 _WRONG: Final = 1
 _NOT_RUNNING: Final = 2
@@ -28,6 +29,9 @@ def status(
         Path | None, typer.Option(help="TOML file; else ./smartdrive-edge.toml or the one in /etc")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The status file's content, and what is wrong")] = False,
+    as_metrics: Annotated[
+        bool, typer.Option("--metrics", help="Numbers for Prometheus, whether or not a collector runs")
+    ] = False,
 ) -> None:
     """Show what the running collector does: phase, adapter, car, rates, spool and broker."""
     from smartdrive_edge.config import ConfigError, load
@@ -41,6 +45,11 @@ def status(
         raise typer.Exit(_WRONG) from error
     collector = find_collector(loaded)
     found = collector.status
+    if as_metrics:
+        from smartdrive_edge.metrics import prometheus
+
+        typer.echo(prometheus(found), nl=False)
+        return
     if found is None:
         text = f"the collector {collector.doubt}" if collector.doubt else "no collector runs"
         step = "" if collector.doubt else ": sudo systemctl start smartdrive-edge"

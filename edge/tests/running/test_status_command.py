@@ -9,6 +9,7 @@ import time
 from dataclasses import replace
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 from smartdrive_edge import status_file
 from smartdrive_edge.spool import Spool
 from smartdrive_edge.status_file import AdapterStatus, BrokerStatus, CarStatus, SpoolStatus, Status
@@ -56,6 +57,36 @@ def test_a_healthy_collector_is_shown_in_a_few_lines(bench: Bench) -> None:
         "dropped   7 running",
         "broker    connected, MQTT 5",
     ]
+
+
+def test_a_collector_is_scraped_by_names_that_stay(bench: Bench) -> None:
+    ran = told(bench, HEALTHY, "--metrics")
+    assert (ran.code, ran.errors) == (0, "")
+    read = {
+        sample.name + "".join(sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(ran.text)
+        for sample in family.samples
+    }
+    assert read == {
+        "smartdrive_edge_up": 1.0,
+        "smartdrive_edge_spool_messages": 4.0,
+        "smartdrive_edge_spool_bytes": 1_250_000.0,
+        "smartdrive_edge_spool_age_seconds": 61.0,
+        "smartdrive_edge_dropped_messages_totalrunning": 7.0,
+        "smartdrive_edge_restarts_total": 0.0,
+        "smartdrive_edge_samples_total": 812.0,
+        "smartdrive_edge_broker_connected": 1.0,
+        "smartdrive_edge_uploading": 1.0,
+        "smartdrive_edge_adapter_open": 1.0,
+        "smartdrive_edge_clock_synced": 1.0,
+        "smartdrive_edge_battery_volts": 14.21,
+        "smartdrive_edge_values_per_second": 1.2000000000000002,
+    }
+
+
+def test_where_no_collector_runs_that_is_a_number_too(bench: Bench) -> None:
+    ran = bench.run("status", "--metrics")
+    assert (ran.code, ran.text.splitlines()[-1]) == (0, "smartdrive_edge_up 0.0")
 
 
 @pytest.mark.parametrize(
