@@ -135,7 +135,7 @@ run "everything" {
     error_message = "No container keeps a capability of the kernel."
   }
   assert {
-    condition = length(distinct([for task in aws_ecs_task_definition.this : task.task_role_arn])) == 5
+    condition     = length(distinct([for task in aws_ecs_task_definition.this : task.task_role_arn])) == 5
     error_message = "Each kind of task has a role of its own."
   }
   assert {
