@@ -53,8 +53,9 @@ resource "aws_sns_topic_subscription" "email" {
 resource "aws_iam_role" "slack" {
   count = var.slack == null ? 0 : 1
 
-  name        = "${var.name}-slack"
-  description = "What the channel may ask AWS: nothing."
+  name                 = "${var.name}-slack"
+  description          = "What the channel may ask AWS: nothing."
+  permissions_boundary = var.permissions_boundary_arn
   assume_role_policy = jsonencode({
     Version = "2012-10-17"
     Statement = [{

@@ -125,3 +125,9 @@ variable "composite_alarms" {
   type        = bool
   default     = true
 }
+
+variable "permissions_boundary_arn" {
+  description = "Boundary of the role that Slack's channel has, of the module cicd."
+  type        = string
+  default     = null
+}
