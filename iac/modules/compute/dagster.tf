@@ -10,6 +10,7 @@ locals {
     DAGSTER_HOME              = "/opt/smartdrive/dagster"
     DAGSTER_DISABLE_TELEMETRY = "1"
     PYTHONUNBUFFERED          = "1"
+    PGSSLMODE                 = "require"
     DAGSTER_POSTGRES_HOST     = var.database.host
     DAGSTER_POSTGRES_PORT     = tostring(var.database.port)
     SMARTDRIVE_RUN_TASK       = "${var.name}-run"

@@ -103,7 +103,7 @@ variable "database" {
     host              = string
     port              = number
     name              = string
-    owner             = optional(string, "smartdrive")
+    owner             = optional(string, "postgres")
     master_secret_arn = string
   })
 }

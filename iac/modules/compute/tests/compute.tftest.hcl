@@ -135,6 +135,10 @@ run "everything" {
     error_message = "No container keeps a capability of the kernel."
   }
   assert {
+    condition     = alltrue([for key in ["webserver", "daemon", "code", "run"] : strcontains(aws_ecs_task_definition.this[key].container_definitions, "{\"name\":\"PGSSLMODE\",\"value\":\"require\"}")])
+    error_message = "Dagster's way to its database is encrypted."
+  }
+  assert {
     condition     = length(distinct([for task in aws_ecs_task_definition.this : task.task_role_arn])) == 5
     error_message = "Each kind of task has a role of its own."
   }
