@@ -44,13 +44,12 @@ def items(vehicles: int, inputs: Mapping[str, Any]) -> list[Item]:
     landed_gb = samples * measured["landing_bytes"] / _GB
     kept_gb = samples * sum(measured[f"{layer}_bytes"] for layer in ("bronze", "silver", "gold")) / _GB
     driving_h = vehicles * assumed["driven_h_per_day"] * _DAYS
-    objects = max(
-        min(assumed["objects_per_day"] * _DAYS, driving_h * 12), landed_gb * 1000 / assumed["object_mb"]
-    )
+    objects = max(min(assumed["objects_per_day"] * _DAYS, driving_h * 12), landed_gb * 1000 / assumed["object_mb"])
     work_h = samples / measured["samples_per_cpu_s"] / 3600 * (1 + assumed["gold_share"])
     run_h = max(min(_HOURS, driving_h), work_h) + assumed["run_overhead_h_per_day"] * _DAYS
     requests = vehicles * assumed["api_requests_per_day"] * _DAYS
     database = next(one for one in inputs["database"] if vehicles <= one["vehicles"])
+    log_gb = assumed["log_gb_per_day"] * _DAYS + requests * assumed["log_bytes_per_request"] / _GB
     return [
         Item("From the cars to landing", "iot_connection", driving_h * 60),
         Item("From the cars to landing", "iot_message", messages),
@@ -70,13 +69,13 @@ def items(vehicles: int, inputs: Mapping[str, Any]) -> list[Item]:
         Item("Network", "nat_hour", _HOURS * assumed["nat_gateways"]),
         Item("Network", "nat_gb", assumed["nat_gb"]),
         Item("Network", "endpoint", _HOURS * assumed["endpoints"]),
-        Item("Watching, keys, secrets", "logs", assumed["log_gb_per_day"] * _DAYS + requests * assumed["log_bytes_per_request"] / _GB),
+        Item("Watching, keys, secrets", "logs", log_gb),
         Item("Watching, keys, secrets", "metric", assumed["metrics"]),
         Item("Watching, keys, secrets", "alarm", assumed["alarm_metrics"]),
         Item("Watching, keys, secrets", "dashboard", 1),
         Item("Watching, keys, secrets", "key", assumed["keys"]),
         Item("Watching, keys, secrets", "secret", assumed["secrets"]),
-    ]  # fmt: skip
+    ]
 
 
 def costs(vehicles: int, inputs: Mapping[str, Any]) -> dict[str, float]:
@@ -107,12 +106,14 @@ def page(inputs: Mapping[str, Any]) -> str:
     ]
     messages = assumed["driven_h_per_day"] * 3600 / measured["samples_per_message"]
     layers = sum(measured[f"{layer}_bytes"] for layer in ("bronze", "silver", "gold"))
+    hours, per_day = assumed["driven_h_per_day"], assumed["api_requests_per_day"]
     return f"""# What it costs on AWS
 
 <!-- Made by iac/costs/estimate.py from iac/costs/prices.toml: change those, not this page. -->
 
-An **estimate**, not a bill: nothing of this has run in an AWS account. The prices are inputs, {source["name"]}; compared with
-the list: **{source["checked"]}**. They were written down from memory: check each for your region before you rely on it.
+An **estimate**, not a bill: nothing of this has run in an AWS account. The prices are inputs,
+{source["name"]}; compared with the list: **{source["checked"]}**.
+They were written down from memory: check each for your region before you rely on it.
 
 {head}
 {rule}
@@ -122,16 +123,18 @@ At home, one machine runs all of it for its electricity.
 
 ## How it comes about
 
-- A vehicle drives {assumed["driven_h_per_day"]:g} h a day, at one sample a second: {assumed["driven_h_per_day"] * 3600:,.0f} samples in {ceil(messages):,} messages.
-- The month is the one after {assumed["months"]} months of keeping Bronze, Silver and Gold; landing's objects end after {assumed["landing_months"]}.
-- Measured here, on the demo's fleet: {measured["landing_bytes"]:g} bytes a sample in landing, {layers:.1f} in Bronze, Silver and Gold together,
-  {measured["samples_per_message"]:g} samples a message; {measured["samples_per_cpu_s"]:,} samples a second of one core from landing to ledger.
-- Assumed, not measured: {assumed["api_requests_per_day"]} requests to the API a vehicle and day, of {assumed["api_s"]:g} s; what Gold takes; requests to S3 for each
-  landing object; sizes of the database. All are in `iac/costs/prices.toml`.
-- For few vehicles nearly all is what stands there idle: network, database, Dagster. For many it is the messages: IoT Core and
-  Firehose count each as 5 KB, whatever its size. Larger batches cost less: set the collector's flush period higher.
-- **A million vehicles were never tried.** One machine takes in what its cores can; the line assumes that work is spread over as many
-  runs as it needs, and that nothing else gets in the way.
+- A vehicle drives {hours:g} h a day, at one sample a second: {hours * 3600:,.0f} samples in {ceil(messages):,} messages.
+- The month is the one after {assumed["months"]} months of keeping Bronze, Silver and Gold; landing's objects end
+  after {assumed["landing_months"]}.
+- Measured here, on the demo's fleet: {measured["landing_bytes"]:g} bytes a sample in landing, {layers:.1f} in Bronze,
+  Silver and Gold together, {measured["samples_per_message"]:g} samples a message. By the ingestion benchmark:
+  {measured["samples_per_cpu_s"]:,} samples a second of one core, landing to ledger.
+- Assumed, not measured: {per_day} requests to the API a vehicle and day, of {assumed["api_s"]:g} s; what Gold
+  takes; requests to S3 for each landing object; sizes of the database. All are in `iac/costs/prices.toml`.
+- For few vehicles nearly all is what stands there idle: network, database, Dagster. For many it is the
+  messages: IoT Core and Firehose count each as 5 KB, whatever its size, so that larger batches cost less.
+- **A million vehicles were never tried.** The column assumes that the work is spread over as many runs as it
+  needs, and that nothing else gets in the way.
 
 Another region, another fleet: edit the file, then
 
