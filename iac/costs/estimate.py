@@ -123,11 +123,12 @@ At home, one machine runs all of it for its electricity.
 
 ## How it comes about
 
-- A vehicle drives {hours:g} h a day, at one sample a second: {hours * 3600:,.0f} samples in {ceil(messages):,} messages.
+- A vehicle drives {hours:g} h a day, at one sample a second: {hours * 3600:,.0f} samples in
+  {ceil(messages):,} messages.
 - The month is the one after {assumed["months"]} months of keeping Bronze, Silver and Gold; landing's objects end
   after {assumed["landing_months"]}.
-- Measured here, on the demo's fleet: {measured["landing_bytes"]:g} bytes a sample in landing, {layers:.1f} in Bronze,
-  Silver and Gold together, {measured["samples_per_message"]:g} samples a message. By the ingestion benchmark:
+- Measured here, on the demo's fleet: {measured["landing_bytes"]:g} bytes a sample in landing, {layers:.1f} in
+  Bronze, Silver and Gold together, {measured["samples_per_message"]:g} samples a message. The ingestion benchmark:
   {measured["samples_per_cpu_s"]:,} samples a second of one core, landing to ledger.
 - Assumed, not measured: {per_day} requests to the API a vehicle and day, of {assumed["api_s"]:g} s; what Gold
   takes; requests to S3 for each landing object; sizes of the database. All are in `iac/costs/prices.toml`.

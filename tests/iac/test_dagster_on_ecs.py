@@ -176,7 +176,7 @@ def _definition(family: str, container: str) -> dict[str, Any]:
         "requiresCompatibilities": ["FARGATE"],
         "cpu": "256",
         "memory": "512",
-        "containerDefinitions": [{"name": container, "image": f"{family}@sha256:{'0' * 64}", "essential": True}],
+        "containerDefinitions": [{"name": container, "image": "an-image", "memory": 512}],
     }
 
 
