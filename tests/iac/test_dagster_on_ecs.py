@@ -215,7 +215,7 @@ def test_a_daemon_starts_a_run_as_a_task_and_the_task_ends_well(port: int, tmp_p
                 command = [sys.executable, "-m", "dagster._daemon", "run", "-f", str(location)]
                 daemon = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
                 try:
-                    (started,) = _wait(lambda: _tasks_of_runs(ecs), 60, daemon)
+                    (started,) = _wait(lambda: _tasks_of_runs(ecs), 180, daemon)
                 finally:
                     daemon.terminate()
                     daemon.wait(timeout=30)
