@@ -33,7 +33,7 @@ resource "aws_kms_key" "logs" {
         Principal = { Service = "logs.${local.region}.amazonaws.com" }
         Action    = ["kms:Encrypt", "kms:Decrypt", "kms:ReEncrypt*", "kms:GenerateDataKey*", "kms:DescribeKey"]
         Resource  = "*"
-        Condition = { ArnLike = { "kms:EncryptionContext:aws:logs:arn" = "arn:${local.partition}:logs:${local.here}:log-group:/smartdrive/${var.name}/*" } }
+        Condition = { ArnLike = { "kms:EncryptionContext:aws:logs:arn" = [for group in ["/smartdrive/${var.name}/*", "/aws/rds/instance/${var.name}/*"] : "arn:${local.partition}:logs:${local.here}:log-group:${group}"] } }
       },
       {
         Sid       = "AlarmsToTheirTopic"
