@@ -32,3 +32,8 @@ output "max_connections" {
   description = "Connections that the server takes."
   value       = var.max_connections
 }
+
+output "owner" {
+  description = "The login whose password that secret holds."
+  value       = aws_db_instance.this.username
+}

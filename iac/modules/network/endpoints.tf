@@ -1,6 +1,6 @@
 locals {
-  # What runs in the private subnets and speaks to AWS: images, logs, secrets, signatures, tasks, alerts, its own role.
-  services = ["ecr.api", "ecr.dkr", "ecs", "kms", "logs", "secretsmanager", "sns", "sts"]
+  # What runs in the private subnets and speaks to AWS: images, logs, secrets, signatures, tasks, tunnels, alerts, its own role.
+  services = ["ec2", "ecr.api", "ecr.dkr", "ecs", "kms", "logs", "secretsmanager", "sns", "ssmmessages", "sts"]
 }
 
 data "aws_caller_identity" "current" {}

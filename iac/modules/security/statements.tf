@@ -1,6 +1,6 @@
 locals {
   # Keys are used through the service that holds what they encrypt, and in no other way.
-  via = { for service in ["s3", "secretsmanager", "sqs"] : service => { StringEquals = { "kms:ViaService" = "${service}.${local.region}.amazonaws.com" } } }
+  via = { for service in ["lambda", "s3", "secretsmanager", "sqs"] : service => { StringEquals = { "kms:ViaService" = "${service}.${local.region}.amazonaws.com" } } }
 
   decrypts_secrets = {
     Sid       = "OpenSecrets"
@@ -67,6 +67,13 @@ locals {
         Resource = [for secret in ["lake-secret", "signing-keys", "database-app"] : local.secret_patterns[secret]]
       },
       local.decrypts_secrets,
+      {
+        Sid       = "OpenItsEnvironment"
+        Effect    = "Allow"
+        Action    = ["kms:Decrypt"]
+        Resource  = [aws_kms_key.data.arn]
+        Condition = local.via.lambda
+      },
       local.signs_certificates[0],
       local.signs_certificates[1],
       {
@@ -200,10 +207,10 @@ locals {
         Resource = [local.tasks]
       },
       {
-        # AWS takes no resource for it.
+        # AWS takes no resource for these.
         Sid      = "KnowTheTask"
         Effect   = "Allow"
-        Action   = ["ecs:DescribeTaskDefinition"]
+        Action   = ["ec2:DescribeNetworkInterfaces", "ecs:DescribeTaskDefinition"]
         Resource = ["*"]
       },
       {
@@ -251,7 +258,15 @@ locals {
         Sid      = "ReadSecrets"
         Effect   = "Allow"
         Action   = ["secretsmanager:GetSecretValue"]
-        Resource = [for secret in ["lake-secret", "signing-keys", "database-app"] : local.secret_patterns[secret]]
+        Resource = [for secret in ["lake-secret", "signing-keys"] : local.secret_patterns[secret]]
+      },
+      {
+        # The owner's password of our database alone: RDS names such secrets by chance, and says in a tag whose it is.
+        Sid       = "ReadTheOwnersPassword"
+        Effect    = "Allow"
+        Action    = ["secretsmanager:GetSecretValue"]
+        Resource  = ["arn:${local.partition}:secretsmanager:${local.here}:secret:rds!db-*"]
+        Condition = { StringEquals = { "secretsmanager:ResourceTag/aws:rds:primaryDBInstanceArn" = "arn:${local.partition}:rds:${local.here}:db:${var.name}" } }
       },
       {
         Sid      = "RotateSigningKeys"

@@ -88,7 +88,7 @@ run "network" {
   }
 
   assert {
-    condition     = toset(keys(aws_vpc_endpoint.interface)) == toset(["ecr.api", "ecr.dkr", "ecs", "kms", "logs", "secretsmanager", "sns", "sts"])
+    condition     = toset(keys(aws_vpc_endpoint.interface)) == toset(["ec2", "ecr.api", "ecr.dkr", "ecs", "kms", "logs", "secretsmanager", "sns", "ssmmessages", "sts"])
     error_message = "Each service that our programs call has an interface endpoint."
   }
 
