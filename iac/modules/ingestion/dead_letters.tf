@@ -18,7 +18,7 @@ resource "aws_sqs_queue_policy" "dead_letters" {
     Statement = [{
       Sid       = "TlsOnly"
       Effect    = "Deny"
-      Principal = "*"
+      Principal = { AWS = "*" }
       Action    = "sqs:*"
       Resource  = aws_sqs_queue.dead_letters.arn
       Condition = { Bool = { "aws:SecureTransport" = "false" } }

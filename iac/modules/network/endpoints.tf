@@ -20,7 +20,7 @@ resource "aws_vpc_endpoint" "s3" {
       {
         Sid       = "OwnBuckets"
         Effect    = "Allow"
-        Principal = "*"
+        Principal = { AWS = "*" }
         Action    = "s3:*"
         Resource  = "*"
         Condition = { StringEquals = { "aws:ResourceAccount" = data.aws_caller_identity.current.account_id } }
@@ -28,7 +28,7 @@ resource "aws_vpc_endpoint" "s3" {
       {
         Sid       = "ImageLayers"
         Effect    = "Allow"
-        Principal = "*"
+        Principal = { AWS = "*" }
         Action    = "s3:GetObject"
         Resource  = "arn:${data.aws_partition.current.partition}:s3:::prod-${data.aws_region.current.name}-starport-layer-bucket/*"
       },
@@ -53,7 +53,7 @@ resource "aws_vpc_endpoint" "interface" {
     Version = "2012-10-17"
     Statement = [{
       Effect    = "Allow"
-      Principal = "*"
+      Principal = { AWS = "*" }
       Action    = "*"
       Resource  = "*"
       Condition = { StringEquals = { "aws:PrincipalAccount" = data.aws_caller_identity.current.account_id } }

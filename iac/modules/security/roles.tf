@@ -24,6 +24,8 @@ resource "aws_iam_role" "this" {
   name        = local.role_names[each.key]
   description = "SmartDrive ${var.name}: ${replace(each.key, "_", " ")}"
 
+  permissions_boundary = var.permissions_boundary_arn
+
   assume_role_policy = jsonencode({
     Version = "2012-10-17"
     Statement = [merge(

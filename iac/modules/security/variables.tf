@@ -14,6 +14,12 @@ variable "is_disposable" {
   default     = false
 }
 
+variable "permissions_boundary_arn" {
+  description = "The most that any of these roles may ever be allowed (module cicd); null for no such bound."
+  type        = string
+  default     = null
+}
+
 variable "alert_topic_arn" {
   description = "SNS topic to which the lake tells owners' alerts (SMARTDRIVE_SNS_TOPIC_ARN); null where it does not."
   type        = string

@@ -3,7 +3,7 @@ locals {
     for layer, arn in local.arns : layer => {
       Sid       = "TlsOnly"
       Effect    = "Deny"
-      Principal = "*"
+      Principal = { AWS = "*" }
       Action    = "s3:*"
       Resource  = [arn, "${arn}/*"]
       Condition = { Bool = { "aws:SecureTransport" = "false" } }
@@ -23,7 +23,7 @@ resource "aws_s3_bucket_policy" "layer" {
         # A writer that names no key gets the bucket's; one that names another would hide objects from all others.
         Sid       = "OneKey"
         Effect    = "Deny"
-        Principal = "*"
+        Principal = { AWS = "*" }
         Action    = "s3:PutObject"
         Resource  = "${local.arns[each.key]}/*"
         Condition = {

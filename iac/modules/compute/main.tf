@@ -1,0 +1,17 @@
+data "aws_region" "current" {}
+
+locals {
+  log_groups = toset(["api", "webserver", "daemon", "code", "run", "operator"])
+  region     = data.aws_region.current.name
+
+  # The logins that iac/database/roles.sql makes.
+  database_url = "${var.database.host}:${var.database.port}/${var.database.name}?sslmode=require"
+}
+
+resource "aws_cloudwatch_log_group" "this" {
+  for_each = local.log_groups
+
+  name              = "/smartdrive/${var.name}/${each.key}"
+  retention_in_days = var.log_retention_days
+  kms_key_id        = var.kms_key_arns.logs
+}
