@@ -9,10 +9,10 @@ export DAGSTER_HOME := $(STATE)/dagster
 export DAGSTER_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check ui api notebook bench bench-api bench-edge fuzz-api eval eval-driving faults faults-edge safety docs lock clean
+.PHONY: help demo test check ui api notebook bench bench-api bench-edge fuzz-api eval eval-driving faults faults-edge safety docs lock iac iac-apply-local iac-package clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 $(STAMP): requirements.lock pyproject.toml edge/pyproject.toml api/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
@@ -74,6 +74,15 @@ faults-edge: $(STAMP) ## kill collector, broker and lander, unplug, fill the dis
 docs: $(STAMP) ## write docs/reference anew from the specs and commands
 	$(BIN)/python docs/generate_reference.py
 	$(BIN)/python edge/docs/generate_configuration.py
+
+iac: $(STAMP) ## test the Terraform modules: format, assertions, gates (needs terraform)
+	$(BIN)/python -m pytest -q tests/iac --deselect tests/iac/test_environment.py --deselect tests/iac/test_permissions.py
+
+iac-apply-local: $(STAMP) ## apply the dev environment to an AWS of this machine, run the lake on it, destroy it (minutes)
+	$(BIN)/python -m pytest -q tests/iac/test_environment.py tests/iac/test_permissions.py
+
+iac-package: $(STAMP) ## write the package of the function that lands dead letters (iac/build/)
+	$(BIN)/python iac/package_consumer.py
 
 lock: ## compile requirements.lock anew from pyproject.toml (needs uv)
 	uv pip compile pyproject.toml --group dev --group notebook --group edge --group api --universal --python-version 3.11 \

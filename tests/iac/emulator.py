@@ -1,12 +1,19 @@
-"""An AWS of this machine: moto in a process of its own, with the one call of AWS IoT that it lacks.
+"""An AWS of this machine: moto in a process of its own, with the calls of AWS IoT that it lacks, and a record.
 
-`python tests/iac/emulator.py PORT` serves until it is ended.
+`python tests/iac/emulator.py PORT RECORD` serves until it is ended, and writes each call that was signed to the
+file RECORD: one JSON object a line with key (the access key's id), method, path, query and target.
 """
 
 from __future__ import annotations
 
+import json
+import re
 import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
+
+_KEY = re.compile(r"Credential=([^/]+)/")
 
 
 def _give_iot_tags() -> None:
@@ -29,8 +36,27 @@ def _give_iot_tags() -> None:
         setattr(IoTResponse, name, call)
 
 
+def _recording(app: Callable[..., Iterable[bytes]], record: Path) -> Callable[..., Iterable[bytes]]:
+    def answer(environ: dict[str, Any], start: Any) -> Iterable[bytes]:
+        if signed := _KEY.search(environ.get("HTTP_AUTHORIZATION", "")):
+            call = {
+                "key": signed[1],
+                "method": environ["REQUEST_METHOD"],
+                "path": environ["PATH_INFO"],
+                "query": environ.get("QUERY_STRING", ""),
+                "target": environ.get("HTTP_X_AMZ_TARGET", ""),
+            }
+            with record.open("a") as file:
+                file.write(json.dumps(call) + "\n")
+        return app(environ, start)
+
+    return answer
+
+
 if __name__ == "__main__":
-    from moto.server import main
+    from moto import server
 
     _give_iot_tags()
-    main(["-H", "127.0.0.1", "-p", sys.argv[1]])
+    serve, record = server.run_simple, Path(sys.argv[2])
+    server.run_simple = lambda host, port, app, **options: serve(host, port, _recording(app, record), **options)
+    server.main(["-H", "127.0.0.1", "-p", sys.argv[1]])

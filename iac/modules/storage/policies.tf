@@ -41,19 +41,19 @@ resource "aws_s3_bucket_policy" "logs" {
   bucket = aws_s3_bucket.this["logs"].id
   policy = jsonencode({
     Version = "2012-10-17"
-    Statement = [
-      local.tls_only["logs"],
-      {
-        Sid       = "AccessLogsOfOurBuckets"
+    Statement = concat([local.tls_only["logs"]], [
+      for layer in keys(local.layers) : {
+        Sid       = "AccessLogsOf${title(layer)}"
         Effect    = "Allow"
         Principal = { Service = "logging.s3.amazonaws.com" }
         Action    = "s3:PutObject"
-        Resource  = "${local.arns["logs"]}/s3/*"
+        Resource  = "${local.arns["logs"]}/s3/${layer}/*"
         Condition = {
           StringEquals = { "aws:SourceAccount" = local.account_id }
-          ArnLike      = { "aws:SourceArn" = [for layer in keys(local.layers) : local.arns[layer]] }
+          ArnLike      = { "aws:SourceArn" = local.arns[layer] }
         }
-      },
+      }
+      ], [
       {
         Sid       = "AccessLogsOfTheLoadBalancer"
         Effect    = "Allow"
@@ -62,7 +62,7 @@ resource "aws_s3_bucket_policy" "logs" {
         Resource  = "${local.arns["logs"]}/load-balancer/AWSLogs/${local.account_id}/*"
         Condition = { StringEquals = { "aws:SourceAccount" = local.account_id } }
       },
-    ]
+    ])
   })
 
   depends_on = [aws_s3_bucket_public_access_block.this]
