@@ -21,6 +21,7 @@ from tests.messages import SECRET, land, telemetry
 pytestmark = pytest.mark.timeout(900)
 
 EMULATORS_KEY = {"aws_access_key_id": "emulator", "aws_secret_access_key": "emulator"}
+_CLI = "from smartdrive_dagster.cli import main; main()"
 # What moto does not give back as it was told. Any other difference is drift, and fails.
 NOT_READ_BACK: set[tuple[str, str]] = set()
 
@@ -75,9 +76,9 @@ def test_only_this_machine_is_an_emulator(tmp_path: Path) -> None:
         terraform("plan", "-input=false", "-no-color", "-var=aws_endpoint_url=https://emulator.example.org")
 
 
-def lake(environment: Environment, folder: Path, key: str, *arguments: str) -> str:
+def lake(environment: Environment, folder: Path, key: str, *arguments: str, program: str = _CLI) -> str:
     """Run the lake's own command on the buckets that Terraform made."""
-    command = [sys.executable, "-c", "from smartdrive_dagster.cli import main; main()", *arguments]
+    command = [sys.executable, "-c", program, *arguments]
     variables = {
         **{name: os.environ[name] for name in ("PATH", "PYTHONPATH", "HOME") if name in os.environ},
         **environment.variables(key),
