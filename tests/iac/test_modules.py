@@ -56,6 +56,14 @@ def test_a_module_is_whole_and_described(name: str) -> None:
                 assert re.search(rf"^  {attribute} ", body, re.MULTILINE), f"{called} has no {attribute}"
 
 
+def test_prod_is_valid_and_keeps_its_data(copied: Path) -> None:
+    root = copied / "envs" / "prod"
+    terraform = Terraform(root, copied)
+    terraform.init()
+    terraform("validate", "-no-color")
+    assert "is_disposable = false" in (root / "main.tf").read_text()
+
+
 def test_a_bucket_without_its_policy_is_noticed(copied: Path) -> None:
     folder = copied / "modules" / "storage"
     policies = folder / "policies.tf"

@@ -22,7 +22,7 @@ resource "aws_s3_bucket_lifecycle_configuration" "layer" {
     }
   }
 
-  # A tier that still answers at once: a rebuild reads everything that ever landed.
+  # A tier that still answers at once: a rebuild reads everything that ever landed. S3 moves no object below 128 KiB.
   dynamic "rule" {
     for_each = each.value.tier_after_days == null ? [] : [each.value.tier_after_days]
 
@@ -30,9 +30,7 @@ resource "aws_s3_bucket_lifecycle_configuration" "layer" {
       id     = "seldom-read"
       status = "Enabled"
 
-      filter {
-        object_size_greater_than = 131072 # smaller objects are never moved, whatever a rule says
-      }
+      filter {}
 
       transition {
         days          = rule.value
