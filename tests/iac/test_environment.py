@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,15 +12,32 @@ import pytest
 
 from smartdrive_dagster.landing.store import LandingStore
 from tests.iac.conftest import Environment
+from tests.iac.programs import JUSTIFIED, PROGRAMS, asked, lake, missing, roles, sign_with, unused
 from tests.iac.terraform import Terraform, TerraformError, copy_of
-from tests.messages import SECRET, land, telemetry
+from tests.messages import OTHER_VIN, land, telemetry
 
 pytestmark = pytest.mark.timeout(900)
 
 EMULATORS_KEY = {"aws_access_key_id": "emulator", "aws_secret_access_key": "emulator"}
-_CLI = "from smartdrive_dagster.cli import main; main()"
 # What moto does not give back as it was told. Any other difference is drift, and fails.
-NOT_READ_BACK: set[tuple[str, str]] = set()
+NOT_READ_BACK = {
+    ("aws_db_instance", "performance_insights_enabled"),
+    ("aws_db_instance", "performance_insights_kms_key_id"),
+    ("aws_db_parameter_group", "parameter"),
+    ("aws_ecs_service", "availability_zone_rebalancing"),
+    ("aws_ecs_service", "enable_execute_command"),
+    ("aws_iot_policy", "tags_all"),
+    ("aws_iot_thing_type", "tags_all"),
+    ("aws_iot_topic_rule", "tags_all"),
+    ("aws_lambda_function", "logging_config"),
+    # They follow from the line above: a function that changes gets a new version, to which its alias leads.
+    ("aws_lambda_function", "qualified_arn"),
+    ("aws_lambda_function", "qualified_invoke_arn"),
+    ("aws_lambda_function", "version"),
+    ("aws_lambda_alias", "function_version"),
+    ("aws_vpc_security_group_egress_rule", "description"),
+    ("aws_vpc_security_group_ingress_rule", "description"),
+}
 
 
 def differences(plan: dict[str, Any]) -> set[tuple[str, str]]:
@@ -40,13 +54,13 @@ def differences(plan: dict[str, Any]) -> set[tuple[str, str]]:
     return found
 
 
-def test_what_was_applied_stays_as_it_is(environment: Environment, tmp_path: Path) -> None:
+def stays_as_it_is(environment: Environment, tmp_path: Path) -> None:
     target = str(tmp_path / "again.tfplan")
     environment.terraform("plan", "-input=false", "-no-color", f"-out={target}")
     assert differences(environment.terraform.shown(target)) <= NOT_READ_BACK
 
 
-def test_another_change_than_those_is_drift(environment: Environment, tmp_path: Path) -> None:
+def a_missing_policy_is_drift(environment: Environment, tmp_path: Path) -> None:
     bucket = environment.outputs["lake_url"].split("/")[2].replace("{layer}", "gold")
     s3 = boto3.client(
         "s3",
@@ -71,40 +85,50 @@ def test_only_this_machine_is_an_emulator(tmp_path: Path) -> None:
     root = copy_of(tmp_path) / "envs" / "dev"
     (root / "backend_override.tf").write_text('terraform {\n  backend "local" {}\n}\n')
     terraform = Terraform(root, tmp_path)
-    terraform.init()
+    terraform("init", "-input=false", "-no-color")
     with pytest.raises(TerraformError, match="on this machine alone"):
         terraform("plan", "-input=false", "-no-color", "-var=aws_endpoint_url=https://emulator.example.org")
 
 
-def lake(environment: Environment, folder: Path, key: str, *arguments: str, program: str = _CLI) -> str:
-    """Run the lake's own command on the buckets that Terraform made."""
-    command = [sys.executable, "-c", program, *arguments]
-    variables = {
-        **{name: os.environ[name] for name in ("PATH", "PYTHONPATH", "HOME") if name in os.environ},
-        **environment.variables(key),
-        "SMARTDRIVE_LAKE_URL": environment.outputs["lake_url"],
-        "SMARTDRIVE_LANDING_URL": environment.outputs["landing_url"],
-        "SMARTDRIVE_STATE_URL": environment.outputs["state_url"],
-        "SMARTDRIVE_SECRET": SECRET.decode(),
-        "DAGSTER_DISABLE_TELEMETRY": "1",
-    }
-    done = subprocess.run(
-        command, cwd=folder, env=variables, capture_output=True, text=True, check=False, timeout=280
-    )
-    assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
-    return done.stdout
-
-
-def test_the_lake_works_on_the_buckets_that_were_made(
-    environment: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name, value in environment.variables("lander").items():
-        monkeypatch.setenv(name, value)
+def the_lake_works_on_its_buckets(environment: Environment, tmp_path: Path) -> None:
     store = LandingStore(environment.outputs["landing_url"])
     now = datetime.now(UTC).replace(microsecond=0)
-    land(store, telemetry(1, at=now, samples=60), at=now)
+    land(store, telemetry(1, at=now, samples=60), telemetry(2, at=now, samples=60, vin=OTHER_VIN), at=now)
     lake(environment, tmp_path, "run", "process")
     counted = lake(
         environment, tmp_path, "analyst", "sql", "--format", "json", "select count(*) as n from silver.telemetry"
     )
-    assert json.loads(counted) == [{"n": 60}]
+    assert json.loads(counted) == [{"n": 120}]
+
+
+def test_an_environment_is_applied_planned_anew_used_and_destroyed(
+    environment: Environment, subtests: pytest.Subtests, tmp_path: Path
+) -> None:
+    """One test: it is applied once, whoever of a test run's workers has the turn; the fixture destroys it."""
+    with subtests.test("what was applied stays as it is"):
+        stays_as_it_is(environment, tmp_path)
+    with subtests.test("a missing policy is drift"):
+        a_missing_policy_is_drift(environment, tmp_path)
+    with pytest.MonkeyPatch.context() as patch:
+        with subtests.test("the lake works on its buckets"):
+            sign_with(environment, "lander", patch)
+            the_lake_works_on_its_buckets(environment, tmp_path)
+        calls = asked(environment, tmp_path, patch)
+    granted = roles(environment)
+    for role in PROGRAMS:
+        with subtests.test("a role may do what its program does, and nothing else", role=role):
+            assert missing(granted[role], calls[role]) == set()
+            assert unused(granted[role], calls[role], JUSTIFIED[role]) == set()
+            assert calls[role] or role in {"daemon", "webserver"}
+            allowed = {action for statement in granted[role] for action in statement["Action"]}
+            assert set(JUSTIFIED[role]) <= allowed, "a reason for what is not allowed"
+    with subtests.test("a permission taken away and one too many are noticed"):
+        less = [statement for statement in granted["run"] if "s3:ListBucket" not in statement["Action"]]
+        assert "s3:ListBucket" in {action for action, _ in missing(less, calls["run"])}
+        more = [*granted["code"], {"Effect": "Allow", "Action": ["s3:PutObject"], "Resource": ["*"]}]
+        assert unused(more, calls["code"], JUSTIFIED["code"]) == {"s3:PutObject"}
+        elsewhere = [{**one, "Resource": ["arn:aws:s3:::other/*"]} for one in granted["api"]]
+        assert missing(elsewhere, calls["api"]) != set()
+    with subtests.test("every role is looked at, or is one of AWS"):
+        of_aws = {"dagster_execution", "firehose", "flow_logs", "iot_rule", "scheduler"}
+        assert set(granted) - set(PROGRAMS) == of_aws
