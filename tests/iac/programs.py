@@ -24,6 +24,7 @@ from smartdrive_api.secret_values import read_secret, write_secret
 from smartdrive_api.telemetry.landing import landing_at
 
 from smartdrive_dagster.landing import dead_letters
+from smartdrive_dagster.landing.store import LandingStore
 from tests.iac.conftest import REGION, Environment
 from tests.messages import SECRET, VIN
 
@@ -145,7 +146,10 @@ def roles(environment: Environment) -> dict[str, list[dict[str, Any]]]:
 
 
 def _run(environment: Environment, folder: Path) -> None:
-    """Runs: of ingestion, Gold and marts before this, and an erasure."""
+    """Runs: of ingestion, Gold and marts before this, an erasure that meets an older version, and what expires."""
+    bucket = environment.outputs["landing_url"].removeprefix("s3://")
+    for body in (VIN.encode() + b"\n", b"{}\n"):
+        boto3.client("s3").put_object(Bucket=bucket, Key="events/dt=2026-01-01/hr=00/older.jsonl", Body=body)
     (folder / "vin").write_text(VIN)
     lake(environment, folder, "run", "erase", "--vin-file", "vin", "--yes")
 
@@ -213,6 +217,8 @@ def asked(environment: Environment, folder: Path, patch: pytest.MonkeyPatch) -> 
     for secret in ("lake-secret", "signing-keys", "database-app"):
         secrets.put_secret_value(SecretId=f"smartdrive-dev/{secret}", SecretString='{"username": "x"}')
     _run(environment, folder)
+    sign_with(environment, "run", patch)
+    LandingStore(environment.outputs["landing_url"]).delete("events/dt=2026-01-01/hr=00/older.jsonl")
     _code(environment, folder)
     sign_with(environment, "api", patch)
     _api(environment)

@@ -13,7 +13,7 @@ import pytest
 from smartdrive_dagster.landing.store import LandingStore
 from tests.iac.conftest import Environment
 from tests.iac.programs import JUSTIFIED, PROGRAMS, asked, lake, missing, roles, sign_with, unused
-from tests.iac.terraform import Terraform, TerraformError, copy_of
+from tests.iac.terraform import TerraformError
 from tests.messages import OTHER_VIN, land, telemetry
 
 pytestmark = pytest.mark.timeout(900)
@@ -81,13 +81,9 @@ def a_missing_policy_is_drift(environment: Environment, tmp_path: Path) -> None:
     assert ("aws_s3_bucket_policy", "policy") in found - NOT_READ_BACK
 
 
-def test_only_this_machine_is_an_emulator(tmp_path: Path) -> None:
-    root = copy_of(tmp_path) / "envs" / "dev"
-    (root / "backend_override.tf").write_text('terraform {\n  backend "local" {}\n}\n')
-    terraform = Terraform(root, tmp_path)
-    terraform("init", "-input=false", "-no-color")
-    with pytest.raises(TerraformError, match="on this machine alone"):
-        terraform("plan", "-input=false", "-no-color", "-var=aws_endpoint_url=https://emulator.example.org")
+def only_this_machine_is_an_emulator(environment: Environment) -> None:
+    with pytest.raises(TerraformError, match=r"on\s+this\s+machine\s+alone"):
+        environment.terraform("plan", "-input=false", "-no-color", "-var=aws_endpoint_url=https://aws.example.org")
 
 
 def the_lake_works_on_its_buckets(environment: Environment, tmp_path: Path) -> None:
@@ -107,6 +103,8 @@ def test_an_environment_is_applied_planned_anew_used_and_destroyed(
     """One test: it is applied once, whoever of a test run's workers has the turn; the fixture destroys it."""
     with subtests.test("what was applied stays as it is"):
         stays_as_it_is(environment, tmp_path)
+    with subtests.test("only this machine is an emulator"):
+        only_this_machine_is_an_emulator(environment)
     with subtests.test("a missing policy is drift"):
         a_missing_policy_is_drift(environment, tmp_path)
     with pytest.MonkeyPatch.context() as patch:
