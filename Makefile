@@ -76,10 +76,10 @@ docs: $(STAMP) ## write docs/reference anew from the specs and commands
 	$(BIN)/python edge/docs/generate_configuration.py
 
 iac: $(STAMP) ## test the Terraform modules: format, assertions, gates (needs terraform)
-	$(BIN)/python -m pytest -q tests/iac --deselect tests/iac/test_environment.py
+	$(BIN)/python -m pytest -q tests/iac
 
 iac-apply-local: $(STAMP) ## apply the dev environment to an AWS of this machine, run the lake on it, destroy it (minutes)
-	$(BIN)/python -m pytest -q tests/iac/test_environment.py
+	$(BIN)/python -m pytest -q tests/iac/apply_environment.py
 
 iac-package: $(STAMP) ## write the package of the function that lands dead letters (iac/build/)
 	$(BIN)/python iac/package_consumer.py

@@ -1,4 +1,7 @@
-"""The whole of `iac/envs/dev` on an AWS of this machine: applied, planned anew, used by the lake, destroyed."""
+"""The whole of `iac/envs/dev` on an AWS of this machine: applied, planned anew, used by the lake, destroyed.
+
+It takes minutes, so `make iac-apply-local` runs it, and `make test` does not collect a file of this name.
+"""
 
 from __future__ import annotations
 
