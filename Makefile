@@ -9,7 +9,7 @@ export DAGSTER_HOME := $(STATE)/dagster
 export DAGSTER_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit test-integration test-nightly check workflows audit sbom ui api notebook bench bench-api bench-edge fuzz-api eval eval-driving faults faults-edge safety docs lambda lock clean
+.PHONY: help demo test test-unit test-integration test-nightly check workflows audit sbom ui api notebook bench bench-api bench-edge fuzz-api eval eval-driving faults faults-edge safety docs lambda lock iac iac-apply-local iac-package clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -99,6 +99,15 @@ faults-edge: $(STAMP) ## kill collector, broker and lander, unplug, fill the dis
 docs: $(STAMP) ## write docs/reference anew from the specs and commands
 	$(BIN)/python docs/generate_reference.py
 	$(BIN)/python edge/docs/generate_configuration.py
+
+iac: $(STAMP) ## test the Terraform modules: format, assertions, gates (needs terraform)
+	$(BIN)/python -m pytest -q tests/iac
+
+iac-apply-local: $(STAMP) ## apply the dev environment to an AWS of this machine, run the lake on it, destroy it (minutes)
+	$(BIN)/python -m pytest -q tests/iac/apply_environment.py
+
+iac-package: $(STAMP) ## write the package of the function that lands dead letters (iac/build/)
+	$(BIN)/python iac/package_consumer.py
 
 lambda: $(STAMP) ## pack the REST API for AWS Lambda (arm64): build/smartdrive-api-lambda.zip
 	$(BIN)/python api/package_lambda.py

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import tempfile
 from pathlib import Path
@@ -28,7 +29,11 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="SMARTDRIVE_", extra="ignore", frozen=True)
 
-    lake_url: str = Field(default="lake", description="Root of the Delta tables: a path or s3://bucket/prefix")
+    lake_url: str = Field(
+        default="lake",
+        description="Root of the Delta tables: a path or s3://bucket/prefix, in which {layer} stands for bronze, "
+        "silver, gold or marts, so that each may have a bucket of its own",
+    )
     landing_url: str = Field(
         default="landing", description="Root of the landing objects: a path or s3://bucket/prefix"
     )
@@ -125,6 +130,21 @@ class Settings(BaseSettings):
             raise ValueError(f"{value!r} is neither a local path nor s3://bucket/prefix")
         if "://" not in value and (odd := set("%[]*?") & set(str(Path(value).absolute()))):
             raise ValueError(f"a path with {' '.join(sorted(odd))} cannot hold a lake: choose another directory")
+        return value
+
+    @field_validator("lake_url")
+    @classmethod
+    def _known_placeholder(cls, value: str) -> str:
+        unknown = set(re.findall(r"\{[^}]*\}|[{}]", value)) - {"{layer}"}
+        if value.startswith("s3://") and unknown:
+            raise ValueError(f"{value!r} holds {' '.join(sorted(unknown))}: the one placeholder is {{layer}}")
+        return value
+
+    @field_validator("landing_url", "state_url")
+    @classmethod
+    def _one_place(cls, value: str) -> str:
+        if value.startswith("s3://") and set("{}") & set(value):
+            raise ValueError(f"{value!r} holds a placeholder: only SMARTDRIVE_LAKE_URL may hold one, {{layer}}")
         return value
 
     @field_validator("time_zone")

@@ -32,15 +32,15 @@ COMPARED = (gold.TRIPS, *(table for table in readable_tables() if table.layer ==
 class House:
     """A lake with its landing zone, at library level."""
 
-    def __init__(self, root: Path | str) -> None:
+    def __init__(self, root: Path | str, lake: str | None = None) -> None:
         self.root = str(root)
-        self.lakehouse = Lakehouse(f"{root}/lake")
+        self.lakehouse = Lakehouse(lake or f"{root}/lake")
         self.settings = self.of()
         self._known: dict[float, dict[str, Recomputation]] = {}
 
     def of(self, gap_s: float = 300.0) -> Settings:
         return Settings(
-            lake_url=f"{self.root}/lake",
+            lake_url=self.lakehouse.url,
             landing_url=f"{self.root}/landing",
             secret=SECRET.decode(),
             trip_gap_s=gap_s,

@@ -157,3 +157,25 @@ def test_settings_do_not_change():
 def test_a_place_that_cannot_hold_a_lake_is_refused_with_the_reason(place):
     with pytest.raises(ValidationError, match=r"neither a local path nor|cannot hold a lake"):
         Settings(lake_url=place)
+
+
+@pytest.mark.usefixtures("home")
+def test_a_lake_on_s3_may_have_a_bucket_for_each_layer(monkeypatch):
+    monkeypatch.setenv("SMARTDRIVE_LAKE_URL", "s3://fleet-123-{layer}/lake")
+    assert Settings().lake_url == "s3://fleet-123-{layer}/lake"
+
+
+@pytest.mark.usefixtures("home")
+@pytest.mark.parametrize(
+    ("name", "url"),
+    [
+        ("LAKE_URL", "s3://fleet-{tier}/lake"),
+        ("LAKE_URL", "s3://fleet-{layer/lake"),
+        ("LANDING_URL", "s3://fleet-{layer}"),
+        ("STATE_URL", "s3://fleet-{layer}/state"),
+    ],
+)
+def test_another_placeholder_is_refused(monkeypatch, name, url):
+    monkeypatch.setenv(f"SMARTDRIVE_{name}", url)
+    with pytest.raises(ValidationError, match="placeholder"):
+        Settings()

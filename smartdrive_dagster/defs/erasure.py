@@ -236,15 +236,17 @@ def _erase_gold(erasure: Erasure) -> dict[str, dict[str, int]]:
 def _erase_beside(erasure: Erasure) -> dict[str, dict[str, int]]:
     """Shadows of tables, lakes that a rebuild left beside this one, older versions of files in a bucket."""
     lakehouse = erasure.scene.lakehouse
-    shadow = f"{lakehouse.url}/shadow"
-    shadows = len(files_below(shadow))
-    remove_folder(shadow)
+    shadows = 0
+    for root in lakehouse.roots():
+        shadows += len(files_below(f"{root}/shadow"))
+        remove_folder(f"{root}/shadow")
     unknown = 0
     others = list(_other_lakes(lakehouse.url))
     for other in others:
         remove_folder(str(other))
     if "://" in lakehouse.url:
-        remove_files(lakehouse.url, ())
+        for root in lakehouse.roots():
+            remove_files(root, ())
     else:
         ours = {Path(lakehouse.uri(table)) for table in (*ALL, *computations())}
         unknown = len({path for path in Path(lakehouse.url).glob("*/*") if path.is_dir()} - ours)

@@ -59,7 +59,7 @@ class Shadow(Lakehouse):
     def uri(self, table: Table) -> str:
         """Where a table lies: the shadowed one and its plan aside."""
         is_aside = str(table) in {str(self.table), str(self.plan)}
-        return f"{self.url}/shadow/{table.path}" if is_aside else super().uri(table)
+        return f"{self.root_of(table.layer)}/shadow/{table.path}" if is_aside else super().uri(table)
 
     def remove(self) -> None:
         """Leave nothing of the shadow; its plan goes first, so that half a shadow is never promoted."""

@@ -22,12 +22,11 @@ from uuid import uuid4
 
 import duckdb
 
-from smartdrive_dagster.tables import Table
+from smartdrive_dagster.tables import LAYERS, Table
 
 if TYPE_CHECKING:  # loading models needs this module, but neither polars nor deltalake
     from smartdrive_dagster.lake.lakehouse import Lakehouse
 
-LAYERS: Final = ("bronze", "silver", "gold", "marts")
 
 DUCKDB_TYPES: Final[dict[str, str]] = {
     "string": "VARCHAR",
@@ -96,7 +95,7 @@ def connect(
     Raises:
         CredentialsMissingError: the lake is on S3 and there are no credentials.
     """
-    connection = _engine(lakehouse.url, time_zone, _credentials(lakehouse.url))
+    connection = _engine(lakehouse.roots(), time_zone, _credentials(lakehouse.url))
     try:
         _show(connection, lakehouse, tables, as_of)
     except BaseException:
@@ -122,7 +121,7 @@ def borrowed(
     Raises:
         CredentialsMissingError: the lake is on S3 and there are no credentials.
     """
-    engine = _kept_engine(lakehouse.url, time_zone, _credentials(lakehouse.url))
+    engine = _kept_engine(lakehouse.roots(), time_zone, _credentials(lakehouse.url))
     catalog = f"lent_{uuid4().hex}"
     with closing(engine.cursor()) as connection:
         connection.execute(f"ATTACH ':memory:' AS {catalog}; USE {catalog}")
@@ -149,15 +148,16 @@ def _create_schemas(connection: duckdb.DuckDBPyConnection) -> None:
         connection.execute(f"CREATE SCHEMA {layer}")
 
 
-def _engine(url: str, time_zone: str, credentials: Credentials | None) -> duckdb.DuckDBPyConnection:
-    """Open a database that reads Delta tables under a lake's root, and is locked to that."""
+def _engine(roots: tuple[str, ...], time_zone: str, credentials: Credentials | None) -> duckdb.DuckDBPyConnection:
+    """Open a database that reads Delta tables under a lake's roots, and is locked to these."""
     connection = session(time_zone)
     try:
         if credentials is not None:
             _load_extension(connection, "httpfs")
-            _create_secret(connection, url, credentials)
+            _create_secret(connection, roots, credentials)
         _load_extension(connection, "delta")
-        connection.execute(f"SET allowed_directories = [{quoted(f'{url}/')}]")
+        allowed = ", ".join(quoted(f"{root}/") for root in roots)
+        connection.execute(f"SET allowed_directories = [{allowed}]")
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
     except BaseException:
@@ -253,12 +253,14 @@ def _credentials(url: str) -> Credentials | None:
     return Credentials(frozen.access_key, frozen.secret_key, frozen.token, region, endpoint)
 
 
-def _create_secret(connection: duckdb.DuckDBPyConnection, url: str, credentials: Credentials) -> None:
-    options: dict[str, str | bool | None] = {
+def _create_secret(
+    connection: duckdb.DuckDBPyConnection, roots: tuple[str, ...], credentials: Credentials
+) -> None:
+    options: dict[str, str | bool | list[str] | None] = {
         "key_id": credentials.key_id,
         "secret": credentials.secret,
         "region": credentials.region,
-        "scope": url,
+        "scope": list(roots),
     }
     if credentials.session_token:
         options["session_token"] = credentials.session_token

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
+from typing import Final
 
 import polars as pl
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
@@ -22,13 +23,14 @@ from smartdrive_dagster.lake.retries import Faults, attempts, is_behind_a_purge,
 from smartdrive_dagster.lake.snapshot import Snapshot
 from smartdrive_dagster.lake.time_travel import at_instant
 from smartdrive_dagster.lake.upkeep import Maintenance, maintain, merge
-from smartdrive_dagster.tables import Days, Table
+from smartdrive_dagster.tables import LAYERS, Days, Table
 
-__all__ = ["HISTORY", "Commit", "LakeConflictError", "Lakehouse", "Snapshot"]
+__all__ = ["HISTORY", "LAYER", "Commit", "LakeConflictError", "Lakehouse", "Snapshot"]
 
 _MAX_ATTEMPTS = 100  # of 20 writers at once the unluckiest may lose dozens of races
 _MAX_PURGES = 3  # that a writer may meet: an erasure purges a table once
 HISTORY = "history"
+LAYER: Final = "{layer}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,8 @@ class Lakehouse:
     """Delta tables below one root.
 
     Args:
-        url: a local path or ``s3://bucket/prefix``. S3 is reached as the usual ``AWS_…`` variables say.
+        url: a local path or ``s3://bucket/prefix``, in which ``{layer}`` stands for a table's layer, so that each
+            may have a bucket of its own. S3 is reached as the usual ``AWS_…`` variables say.
         guard: asked each time after the version was loaded on which rows will be committed; raises where what the
             rows were made of may not be there any more.
     """
@@ -67,7 +70,15 @@ class Lakehouse:
 
     def uri(self, table: Table) -> str:
         """Where a table lies."""
-        return f"{self.url}/{table.path}"
+        return f"{self.root_of(table.layer)}/{table.path}"
+
+    def root_of(self, layer: str) -> str:
+        """Where all tables of a layer lie, and nothing of another lake."""
+        return self.url.replace(LAYER, layer) if self._is_remote else self.url
+
+    def roots(self) -> tuple[str, ...]:
+        """All places in which tables of the medallion's layers lie: one, or one for each layer."""
+        return tuple(dict.fromkeys(self.root_of(layer) for layer in LAYERS))
 
     def exists(self, table: Table) -> bool:
         """Whether the table has been created."""

@@ -6,7 +6,7 @@ This package imports neither polars nor deltalake nor dagster, so that a code lo
 
 from smartdrive_dagster.tables import alerts, battery, bronze, codes, driving, facts, gold, silver
 from smartdrive_dagster.tables.days import Days, ranges
-from smartdrive_dagster.tables.table import Column, Table
+from smartdrive_dagster.tables.table import LAYERS, Column, Table
 
 ALL: tuple[Table, ...] = (
     bronze.MESSAGES,
@@ -35,6 +35,7 @@ ALL: tuple[Table, ...] = (
 
 __all__ = [
     "ALL",
+    "LAYERS",
     "Column",
     "Days",
     "Table",

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
+from typing import Final, Literal
 
 Layer = Literal["bronze", "silver", "gold", "marts", "outbox", "retractions"]
+LAYERS: Final = ("bronze", "silver", "gold", "marts")
+"""The lake's own layers; the others are its state."""
 
 # Delta's own type names (Delta protocol, "Schema Serialization Format"); the last is a Silver ledger's pairs.
 DataType = Literal[

@@ -193,6 +193,35 @@ def test_no_byte_is_left_nobody_elses_rows_change_and_a_receipt_says_so(
     assert erase_everywhere(house.settings, instance) is None
 
 
+def test_shadows_and_older_versions_go_from_the_bucket_of_each_layer(
+    s3_endpoint: str, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, client = fresh_bucket(s3_endpoint), boto3.client("s3")
+    name = root.split("/")[2]
+    monkeypatch.setenv("SMARTDRIVE_STATE_URL", f"{root}/state")
+    house = House(root, lake=f"s3://{name}-{{layer}}/lake")
+    for layer in ("bronze", "silver", "gold", "marts"):
+        client.create_bucket(
+            Bucket=f"{name}-{layer}", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"}
+        )
+        client.put_bucket_versioning(Bucket=f"{name}-{layer}", VersioningConfiguration={"Status": "Enabled"})
+    land(house.store, telemetry(1), telemetry(2, vin=OTHER_VIN))
+    house.ingest()
+    client.put_object(Bucket=f"{name}-gold", Key="lake/shadow/gold/trips/x.json", Body=VIN)
+    before = rows_of_the_other(house)
+    ask(house)
+    erase_everywhere(house.settings, instance)
+    for layer in ("bronze", "silver", "gold", "marts"):
+        listed = client.list_object_versions(Bucket=f"{name}-{layer}")
+        bodies = [
+            client.get_object(Bucket=f"{name}-{layer}", Key=one["Key"], VersionId=one["VersionId"])["Body"].read()
+            for one in listed.get("Versions", [])
+        ]
+        assert not [body for body in bodies if VIN.encode() in body]
+        assert all(one["IsLatest"] for one in listed.get("Versions", []))
+    assert rows_of_the_other(house) == before
+
+
 def test_versions_in_a_bucket_go_too(
     s3_endpoint: str, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -321,13 +321,13 @@ class TestWriteResult:
         assert "1,800 more rows" in self.written("table", pl.DataFrame({"n": range(2000)})).decode()
 
 
-@pytest.fixture(scope="module")
-def s3_lakehouse(s3_endpoint: str, rows_of) -> Lakehouse:
-    bucket = f"lake-{uuid4().hex[:8]}"
-    boto3.client("s3").create_bucket(
-        Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": "eu-central-1"}
-    )
-    lakehouse = Lakehouse(f"s3://{bucket}/some/prefix")
+@pytest.fixture(scope="module", params=["", "-{layer}"], ids=["one bucket", "a bucket for each layer"])
+def s3_lakehouse(request: pytest.FixtureRequest, s3_endpoint: str, rows_of) -> Lakehouse:
+    lakehouse = Lakehouse(f"s3://lake-{uuid4().hex[:8]}{request.param}/some/prefix")
+    for root in lakehouse.roots():
+        boto3.client("s3").create_bucket(
+            Bucket=root.split("/")[2], CreateBucketConfiguration={"LocationConstraint": "eu-central-1"}
+        )
     _fill(lakehouse, rows_of)
     return lakehouse
 
@@ -337,8 +337,15 @@ class TestS3:
         assert ask(s3_lakehouse, "select count(*) as n from silver.telemetry", time_zone="UTC")["n"].item() == 8
         assert ask(s3_lakehouse, "from gold.trips", time_zone="UTC").height == 0
 
+    def test_each_layer_lies_in_its_place(self, s3_lakehouse):
+        bucket = s3_lakehouse.url.split("/")[2].replace("{layer}", "silver")
+        found = boto3.client("s3").list_objects_v2(
+            Bucket=bucket, Prefix="some/prefix/silver/telemetry/_delta_log/"
+        )
+        assert found["KeyCount"] > 0
+
     def test_nothing_outside_the_prefix_is_read_or_written(self, s3_lakehouse):
-        bucket = s3_lakehouse.url.split("/")[2]
+        bucket = s3_lakehouse.roots()[-1].split("/")[2]
         boto3.client("s3").put_object(Bucket=bucket, Key="other/a.csv", Body=b"a\n1\n")
         with connect(s3_lakehouse, time_zone="UTC", tables=[bronze.OBJECTS]) as connection:
             for sql in (

@@ -1,0 +1,110 @@
+variable "region" {
+  description = "Region of everything."
+  type        = string
+  default     = "eu-central-1"
+}
+
+variable "aws_endpoint_url" {
+  description = "An emulator on this machine in place of AWS, http://127.0.0.1:PORT; null for AWS itself."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.aws_endpoint_url == null || can(regex("^http://(127\\.0\\.0\\.1|localhost|\\[::1\\]):[0-9]+$", var.aws_endpoint_url))
+    error_message = "aws_endpoint_url is http://127.0.0.1:PORT, on this machine alone: whoever answers there is told everything."
+  }
+}
+
+variable "clients" {
+  description = "Networks that may call the API."
+  type        = list(string)
+  default     = ["0.0.0.0/0"]
+}
+
+variable "api_domain" {
+  description = "Host name of the API, for example api.example.org."
+  type        = string
+}
+
+variable "certificate_arn" {
+  description = "ACM certificate of that name, in this region."
+  type        = string
+}
+
+variable "api_package" {
+  description = "The API's Lambda package (`make lambda`): a file or an object in S3, and the base64 SHA-256 of its bytes."
+  type = object({
+    filename         = optional(string)
+    s3_bucket        = optional(string)
+    s3_key           = optional(string)
+    source_code_hash = string
+  })
+}
+
+variable "images" {
+  description = "Images by digest."
+  type        = object({ dagster = string, api = string })
+}
+
+variable "api_concurrency" {
+  description = "Requests that the API answers at once."
+  type        = number
+  default     = 20
+}
+
+variable "api_stable_version" {
+  description = "During a canary: the version that answers everything but the canary's share."
+  type        = string
+  default     = null
+}
+
+variable "api_canary_weight" {
+  description = "During a canary: the share of the newest version."
+  type        = number
+  default     = 0.1
+}
+
+variable "lake_environment" {
+  description = "Further settings of the lake, such as SMARTDRIVE_TIME_ZONE; never a secret."
+  type        = map(string)
+  default     = {}
+}
+
+variable "alerting_keys" {
+  description = "Which keys the secret `alerting` holds."
+  type        = set(string)
+  default     = []
+}
+
+variable "alarm_emails" {
+  description = "Who is told of alarms by mail."
+  type        = list(string)
+  default     = []
+}
+
+variable "slack" {
+  description = "Slack workspace and channel that are told too."
+  type        = object({ workspace_id = string, channel_id = string })
+  default     = null
+}
+
+variable "runbook_url" {
+  description = "Where docs/how-to/respond-to-alarms.md can be read."
+  type        = string
+}
+
+variable "repository" {
+  description = "The repository on GitHub, owner/name."
+  type        = string
+}
+
+variable "oidc_provider_arn" {
+  description = "GitHub's OIDC provider where the account has it already; null makes it."
+  type        = string
+  default     = null
+}
+
+variable "state_bucket_arn" {
+  description = "The bucket of Terraform's state."
+  type        = string
+}

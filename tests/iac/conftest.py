@@ -1,0 +1,143 @@
+"""One environment, applied once to an AWS of this machine, for all tests that look at it; destroyed at the end."""
+
+from __future__ import annotations
+
+import json
+import os
+import runpy
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from tests.iac.terraform import IAC, Terraform, binary, copy_of
+
+REGION = "eu-central-1"
+DOMAIN = "api.example.org"
+DIGEST = "sha256:" + "0" * 64
+EMULATORS_BACKEND = 'terraform {\n  backend "local" {}\n}\n'
+
+
+@dataclass(frozen=True)
+class Environment:
+    """An applied environment.
+
+    Attributes:
+        endpoint: where the emulator answers.
+        record: calls that it was asked, one JSON object a line.
+        terraform: in the root module.
+        outputs: of the root module.
+    """
+
+    endpoint: str
+    record: Path
+    terraform: Terraform
+    outputs: dict[str, Any]
+
+    def variables(self, key: str) -> dict[str, str]:
+        """The AWS_ variables of a program that signs with a key of this id."""
+        return {
+            "AWS_ACCESS_KEY_ID": key,
+            "AWS_SECRET_ACCESS_KEY": "not'a'secret",
+            "AWS_REGION": REGION,
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_ENDPOINT_URL": self.endpoint,
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+
+    def calls(self, key: str) -> list[dict[str, str]]:
+        """What was asked with that key."""
+        return [call for line in self.record.read_text().splitlines() if (call := json.loads(line))["key"] == key]
+
+
+@contextmanager
+def _emulator(folder: Path) -> Iterator[tuple[str, Path]]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    record = folder / "calls.jsonl"
+    record.touch()
+    environment = {"PATH": os.environ["PATH"], "MOTO_IAM_LOAD_MANAGED_POLICIES": "true"}
+    command = [sys.executable, str(Path(__file__).with_name("emulator.py")), str(port), str(record)]
+    with (folder / "emulator.log").open("wb") as log:
+        server = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment, cwd=folder)
+    try:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            assert server.poll() is None, (folder / "emulator.log").read_text()
+            with socket.socket() as client:
+                if client.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.1)
+        yield f"http://127.0.0.1:{port}", record
+    finally:
+        server.terminate()
+        server.wait(timeout=20)
+
+
+def _certificate() -> dict[str, bytes]:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, DOMAIN)])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now)
+        .not_valid_after(now + timedelta(days=1))
+        .sign(key, hashes.SHA256())
+    )
+    pem, private = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    return {
+        "Certificate": certificate.public_bytes(pem),
+        "PrivateKey": key.private_bytes(pem, private, serialization.NoEncryption()),
+    }
+
+
+@pytest.fixture(scope="session")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environment]:
+    """`iac/envs/dev`, applied; at the end it is destroyed, and nothing of it may be left."""
+    binary()
+    folder = tmp_path_factory.mktemp("environment")
+    copy = copy_of(folder)
+    runpy.run_path(str(IAC / "package_consumer.py"))["package"](copy / "build" / "dlq-consumer.zip")
+    root = copy / "envs" / "dev"
+    (root / "backend_override.tf").write_text(EMULATORS_BACKEND)
+    with _emulator(folder) as (endpoint, record):
+        aws = boto3.Session("emulator", "emulator", region_name=REGION)
+        certificate = aws.client("acm", endpoint_url=endpoint).import_certificate(**_certificate())
+        registry = f"123456789012.dkr.ecr.{REGION}.amazonaws.com/smartdrive-dev"
+        given = {
+            "aws_endpoint_url": endpoint,
+            "api_domain": DOMAIN,
+            "certificate_arn": certificate["CertificateArn"],
+            # What is in the package matters to nobody here: the emulator runs no function.
+            "api_package": {
+                "filename": str(copy / "build" / "dlq-consumer.zip"),
+                "source_code_hash": "0" * 43 + "=",
+            },
+            "images": {name: f"{registry}/{name}@{DIGEST}" for name in ("dagster", "api")},
+            "runbook_url": "https://docs.example.org/respond-to-alarms",
+            "repository": "example/smartdrive",
+            "state_bucket_arn": "arn:aws:s3:::123456789012-terraform-state",
+        }
+        (root / "terraform.tfvars.json").write_text(json.dumps(given))
+        terraform = Terraform(root, folder)
+        terraform("init", "-input=false", "-no-color")
+        terraform("apply", "-auto-approve", "-input=false", "-no-color", "-parallelism=20")
+        told = json.loads(terraform("output", "-json"))
+        yield Environment(endpoint, record, terraform, {name: one["value"] for name, one in told.items()})
+        terraform("destroy", "-auto-approve", "-input=false", "-no-color", "-parallelism=20")
+        assert "values" not in terraform.shown()
+        assert aws.client("s3", endpoint_url=endpoint).list_buckets()["Buckets"] == []

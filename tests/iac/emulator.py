@@ -1,0 +1,83 @@
+"""An AWS of this machine: moto in a process of its own, with the calls of AWS IoT that it lacks, and a record.
+
+`python tests/iac/emulator.py PORT RECORD` serves until it is ended, and writes each call that was signed to the
+file RECORD: one JSON object a line with key (the access key's id), method, path, query and target.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+_KEY = re.compile(r"Credential=([^/]+)/")
+
+
+def _give_iot_tags() -> None:
+    """Terraform asks for the tags of all it made; moto's IoT knows none, and fails instead of saying so."""
+    from moto.core.responses import ActionResult
+    from moto.iot.responses import IoTResponse
+
+    def nothing(_: IoTResponse) -> ActionResult:
+        return ActionResult({})
+
+    def none(_: IoTResponse) -> ActionResult:
+        return ActionResult({"tags": []})
+
+    calls: dict[str, Any] = {
+        "list_tags_for_resource": none,
+        "tag_resource": nothing,
+        "untag_resource": nothing,
+    }
+    for name, call in calls.items():
+        setattr(IoTResponse, name, call)
+
+
+def _leave_out_conditions() -> None:
+    """Moto takes a bucket policy's statement as if it had no condition: what is refused without TLS, always."""
+    from moto.s3.models import FakeBucket
+
+    asked = FakeBucket.get_permission
+
+    def get_permission(bucket: FakeBucket, action: str, resource: str) -> Any:
+        whole = bucket.policy
+        if whole:
+            policy = json.loads(whole)
+            policy["Statement"] = [one for one in policy["Statement"] if "Condition" not in one]
+            bucket.policy = json.dumps(policy).encode() if policy["Statement"] else None
+        try:
+            return asked(bucket, action, resource)
+        finally:
+            bucket.policy = whole
+
+    FakeBucket.get_permission = get_permission
+
+
+def _recording(app: Callable[..., Iterable[bytes]], record: Path) -> Callable[..., Iterable[bytes]]:
+    def answer(environ: dict[str, Any], start: Any) -> Iterable[bytes]:
+        if signed := _KEY.search(environ.get("HTTP_AUTHORIZATION", "")):
+            call = {
+                "key": signed[1],
+                "method": environ["REQUEST_METHOD"],
+                "path": environ["PATH_INFO"],
+                "query": environ.get("QUERY_STRING", ""),
+                "target": environ.get("HTTP_X_AMZ_TARGET", ""),
+            }
+            with record.open("a") as file:
+                file.write(json.dumps(call) + "\n")
+        return app(environ, start)
+
+    return answer
+
+
+if __name__ == "__main__":
+    from moto import server
+
+    _give_iot_tags()
+    _leave_out_conditions()
+    serve, record = server.run_simple, Path(sys.argv[2])
+    server.run_simple = lambda host, port, app, **options: serve(host, port, _recording(app, record), **options)
+    server.main(["-H", "127.0.0.1", "-p", sys.argv[1]])
