@@ -260,6 +260,7 @@ def test_the_api_is_ready_on_a_database_that_was_migrated(home: Home) -> None:
 
 
 @pytest.mark.timeout(400)
+@pytest.mark.nightly
 def test_webserver_and_daemon_find_the_code_location_in_another_process(home: Home) -> None:
     home.start("code")
     home.wait_for("code")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import runpy
 import socket
 import subprocess
 import sys
@@ -23,7 +22,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from tests.iac.terraform import IAC, Terraform, binary, copy_of
+from tests.iac.terraform import Terraform, binary, copy_of
 
 REGION = "eu-central-1"
 DOMAIN = "api.example.org"
@@ -111,7 +110,6 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environmen
     binary()
     folder = tmp_path_factory.mktemp("environment")
     copy = copy_of(folder)
-    runpy.run_path(str(IAC / "package_consumer.py"))["package"](copy / "build" / "dlq-consumer.zip")
     root = copy / "envs" / "dev"
     (root / "backend_override.tf").write_text(EMULATORS_BACKEND)
     with _emulator(folder) as (endpoint, record):

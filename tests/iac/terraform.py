@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import shutil
 import subprocess
 from pathlib import Path
@@ -34,9 +35,11 @@ def binary() -> str:
 
 
 def copy_of(target: Path) -> Path:
-    """A copy of `iac/` that may be initialised and changed."""
-    ignored = shutil.ignore_patterns(".terraform*", "*.tfstate*", "*.tfvars")
-    return Path(shutil.copytree(IAC, target / "iac", ignore=ignored))
+    """A copy of `iac/` that may be initialised and changed, with the package that its plans look at."""
+    ignored = shutil.ignore_patterns(".terraform*", "*.tfstate*", "*.tfvars", "build")
+    copy = Path(shutil.copytree(IAC, target / "iac", ignore=ignored))
+    runpy.run_path(str(IAC / "package_consumer.py"))["package"](copy / "build" / "dlq-consumer.zip")
+    return copy
 
 
 class Terraform:

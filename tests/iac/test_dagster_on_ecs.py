@@ -180,6 +180,7 @@ def _definition(family: str, container: str) -> dict[str, Any]:
     }
 
 
+@pytest.mark.nightly
 def test_a_daemon_starts_a_run_as_a_task_and_the_task_ends_well(port: int, tmp_path: Path) -> None:
     home, location = tmp_path / "home", tmp_path / "location.py"
     home.mkdir()
