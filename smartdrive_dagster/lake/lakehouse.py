@@ -98,7 +98,7 @@ class Lakehouse:
             delta = None
         if delta is not None and as_of is not None:
             delta = at_instant(delta, str(table), as_of)
-        return Snapshot(table, delta, self.url, self.storage_options)
+        return Snapshot(table, delta, self.uri(table), self.storage_options)
 
     def scan(self, table: Table, days: Days | None = None) -> pl.LazyFrame:
         """Read the newest version lazily, of some days of its partition column only where these are given."""

@@ -21,11 +21,11 @@ class Snapshot:
     """One version of a table, on which a writer reads, decides and commits."""
 
     def __init__(
-        self, table: Table, delta: DeltaTable | None, url: str, storage_options: Mapping[str, str]
+        self, table: Table, delta: DeltaTable | None, uri: str, storage_options: Mapping[str, str]
     ) -> None:
         self.table = table
         self.delta = delta
-        self._url = url
+        self._uri = uri
         self._storage_options = dict(storage_options)
 
     @property
@@ -47,10 +47,7 @@ class Snapshot:
         asked = list(app_ids)
         if self.delta is None:
             return dict.fromkeys(asked, 0)
-        if len(asked) < _WORTH_READING:
-            found = None
-        else:
-            found = recorded(self._url + "/" + self.table.path, self.version, self._storage_options)
+        found = None if len(asked) < _WORTH_READING else recorded(self._uri, self.version, self._storage_options)
         if found is None:
             return {app_id: self.transaction(app_id) for app_id in asked}
         return {app_id: found.get(app_id, 0) for app_id in asked}
@@ -82,7 +79,7 @@ class Snapshot:
         if self.delta is None or not self.delta.file_uris():
             return pl.LazyFrame(schema=schema)
         absent = absent_columns(self.table, self.delta)
-        if "://" not in self._url and quote(self._url) != self._url:
+        if "://" not in self._uri and quote(self._uri) != self._uri:
             rows = self._rows_of_odd_path(self.delta)
         else:
             rows = pl.scan_delta(

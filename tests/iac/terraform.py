@@ -66,7 +66,7 @@ class Terraform:
             "AWS_EC2_METADATA_DISABLED": "true",
         }
 
-    def __call__(self, *arguments: str, accept: tuple[int, ...] = (0,), timeout_s: int = 280) -> str:
+    def __call__(self, *arguments: str, accept: tuple[int, ...] = (0,), timeout_s: int = 900) -> str:
         """Run one command; returns what it wrote.
 
         Raises:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+from datetime import date
 from pathlib import Path
 
+import boto3
 import polars as pl
 import pytest
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 
-from smartdrive_dagster.lake.lakehouse import Lakehouse
+from smartdrive_dagster.lake.frames import empty
+from smartdrive_dagster.lake.lakehouse import Lakehouse, Snapshot
 from smartdrive_dagster.lake.transactions import recorded
+from smartdrive_dagster.tables import gold
+from tests.object_store import fresh_bucket
 
 APPS = [f"gold.trips/{number}" for number in range(5)]
 VERSIONS = 12
@@ -72,3 +77,19 @@ def test_a_table_that_was_never_told_anything_has_none(root: str) -> None:
     options = Lakehouse(root).storage_options
     write_deltalake(f"{root}/table", pl.DataFrame({"x": [1]}), storage_options=options)
     assert recorded(f"{root}/table", 0, options) == {}
+
+
+def test_days_are_read_at_once_where_each_layer_has_a_bucket(
+    s3_endpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket = fresh_bucket(s3_endpoint).split("/")[2]
+    boto3.client("s3", endpoint_url=s3_endpoint, region_name="us-east-1").create_bucket(Bucket=f"{bucket}-gold")
+    lakehouse = Lakehouse(f"s3://{bucket}-{{layer}}/lake")
+    days = [date(2025, 12, day) for day in range(1, 6)]
+    lakehouse.replace_days(gold.TRIPS, lambda _: empty(gold.TRIPS), days, batch=3)
+
+    def one_by_one(self: Snapshot, app_id: str) -> int:
+        raise AssertionError(f"{app_id} was asked for alone")
+
+    monkeypatch.setattr(Snapshot, "transaction", one_by_one)
+    assert lakehouse.fresh_until(gold.TRIPS, days) == dict.fromkeys(days, 3)
