@@ -104,7 +104,7 @@ module "observability" {
   load_balancer_arn_suffix = module.compute.load_balancer_arn_suffix
   target_group_arn_suffix  = module.compute.target_group_arn_suffix
   dlq_name                 = module.ingestion.dlq_name
-  delivery_stream_name     = module.ingestion.delivery_stream_name
+  delivery_stream_names    = module.ingestion.delivery_stream_names
   cluster_name             = module.compute.cluster_name
   service_names            = module.compute.service_names
   kms_key_arn              = module.security.kms_key_arns.logs

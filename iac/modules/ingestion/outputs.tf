@@ -1,8 +1,3 @@
-output "delivery_stream_name" {
-  description = "Stream of telemetry."
-  value       = aws_kinesis_firehose_delivery_stream.land["telemetry"].name
-}
-
 output "delivery_stream_names" {
   description = "Streams by channel."
   value       = { for channel, stream in aws_kinesis_firehose_delivery_stream.land : channel => stream.name }

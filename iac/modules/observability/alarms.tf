@@ -1,7 +1,27 @@
 # Alarms on one metric each: name → where it comes from, and when it is wrong. `missing` says what no data means.
 
 locals {
-  alarms = {
+  alarms = merge(local.single_alarms, local.delivery_alarms)
+
+  # One of each kind for each stream: that telemetry arrives says nothing of events.
+  delivery_alarms = merge([for channel, stream in var.delivery_stream_names : {
+    "delivery-fails-${channel}" = {
+      section   = "delivery-fails"
+      text      = "Firehose could not write ${channel} to landing."
+      metric    = "DeliveryToS3.Success", namespace = "AWS/Firehose", dimensions = { DeliveryStreamName = stream }
+      statistic = "Average", comparison = "LessThanThreshold", threshold = 1, period = 300, periods = 2, of = 2
+      missing   = "notBreaching" # no car drives
+    }
+    "delivery-is-late-${channel}" = {
+      section   = "delivery-is-late"
+      text      = "The oldest message of ${channel} in Firehose has waited for more than 15 minutes."
+      metric    = "DeliveryToS3.DataFreshness", namespace = "AWS/Firehose", dimensions = { DeliveryStreamName = stream }
+      statistic = "Maximum", comparison = "GreaterThanThreshold", threshold = 900, period = 300, periods = 2, of = 2
+      missing   = "notBreaching"
+    }
+  }]...)
+
+  single_alarms = {
     api-latency = {
       text      = "95 of 100 answers of the API took up to more than 2 s."
       metric    = "smartdrive_api_request_seconds", namespace = local.namespace, dimensions = local.api
@@ -44,18 +64,6 @@ locals {
       statistic = "Maximum", comparison = "GreaterThanThreshold", threshold = 0, period = 300, periods = 1, of = 1
       missing   = "notBreaching"
     }
-    delivery-fails = {
-      text      = "Firehose could not write to landing."
-      metric    = "DeliveryToS3.Success", namespace = "AWS/Firehose", dimensions = { DeliveryStreamName = var.delivery_stream_name }
-      statistic = "Average", comparison = "LessThanThreshold", threshold = 1, period = 300, periods = 2, of = 2
-      missing   = "notBreaching" # no car drives
-    }
-    delivery-is-late = {
-      text      = "The oldest message in Firehose has waited for more than 15 minutes."
-      metric    = "DeliveryToS3.DataFreshness", namespace = "AWS/Firehose", dimensions = { DeliveryStreamName = var.delivery_stream_name }
-      statistic = "Maximum", comparison = "GreaterThanThreshold", threshold = 900, period = 300, periods = 2, of = 2
-      missing   = "notBreaching"
-    }
     database-storage = {
       text      = "Less than 15 % of the database's storage is free."
       metric    = "FreeStorageSpace", namespace = "AWS/RDS", dimensions = { DBInstanceIdentifier = var.database.identifier }
@@ -76,7 +84,7 @@ resource "aws_cloudwatch_metric_alarm" "this" {
   for_each = local.alarms
 
   alarm_name        = "${var.name}-${each.key}"
-  alarm_description = "${each.value.text} ${local.runbook[each.key]}"
+  alarm_description = "${each.value.text} ${local.runbook[try(each.value.section, each.key)]}"
 
   namespace   = each.value.namespace
   metric_name = each.value.metric

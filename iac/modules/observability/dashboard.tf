@@ -28,11 +28,11 @@ locals {
       ["SmartDrive", "smartdrive_lake_rejected_lines", "service", "smartdrive-lake"],
       ["SmartDrive", "smartdrive_lake_samples", "service", "smartdrive-lake"],
     ] },
-    { title = "From cars to landing", stat = "Maximum", metrics = [
-      ["AWS/Firehose", "DeliveryToS3.DataFreshness", "DeliveryStreamName", var.delivery_stream_name],
-      ["AWS/Firehose", "DeliveryToS3.Success", "DeliveryStreamName", var.delivery_stream_name, { stat = "Average" }],
-      ["AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", var.dlq_name],
-    ] },
+    { title = "From cars to landing", stat = "Maximum", metrics = concat(
+      [for stream in values(var.delivery_stream_names) : ["AWS/Firehose", "DeliveryToS3.DataFreshness", "DeliveryStreamName", stream]],
+      [for stream in values(var.delivery_stream_names) : ["AWS/Firehose", "DeliveryToS3.Success", "DeliveryStreamName", stream, { stat = "Average" }]],
+      [["AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", var.dlq_name]],
+    ) },
     { title = "Database", stat = "Maximum", metrics = [
       ["AWS/RDS", "DatabaseConnections", "DBInstanceIdentifier", var.database.identifier],
       ["AWS/RDS", "FreeStorageSpace", "DBInstanceIdentifier", var.database.identifier, { stat = "Minimum", yAxis = "right" }],

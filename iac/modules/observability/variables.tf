@@ -43,9 +43,14 @@ variable "dlq_name" {
   type        = string
 }
 
-variable "delivery_stream_name" {
-  description = "The Firehose stream that writes landing objects."
-  type        = string
+variable "delivery_stream_names" {
+  description = "The Firehose streams that write landing objects, by channel."
+  type        = map(string)
+
+  validation {
+    condition     = length(var.delivery_stream_names) > 0
+    error_message = "Name a stream: without one nobody is told when landing stops."
+  }
 }
 
 variable "database" {

@@ -27,7 +27,7 @@ variables {
   load_balancer_arn_suffix = "app/smartdrive-test-api/50dc6c495c0c9188"
   target_group_arn_suffix  = "targetgroup/smartdrive-test-api/6d0ecf831eec9f09"
   dlq_name                 = "smartdrive-test-landing-dlq"
-  delivery_stream_name     = "smartdrive-test-landing"
+  delivery_stream_names    = { telemetry = "smartdrive-test-telemetry", events = "smartdrive-test-events" }
   database                 = { identifier = "smartdrive-test", allocated_storage_gib = 20, max_connections = 100 }
   cluster_name             = "smartdrive-test"
   service_names            = { webserver = "webserver", daemon = "daemon", code = "code" }
@@ -39,6 +39,11 @@ variables {
 
 run "everything" {
   command = apply
+
+  assert {
+    condition     = [for channel in ["events", "telemetry"] : aws_cloudwatch_metric_alarm.this["delivery-fails-${channel}"].dimensions.DeliveryStreamName] == ["smartdrive-test-events", "smartdrive-test-telemetry"]
+    error_message = "Each stream is watched."
+  }
 
   assert {
     condition     = aws_sns_topic.alarms.kms_master_key_id == var.kms_key_arn
