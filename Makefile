@@ -9,7 +9,7 @@ export DAGSTER_HOME := $(STATE)/dagster
 export DAGSTER_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit test-integration test-nightly check workflows audit sbom ui api notebook bench bench-api bench-edge fuzz-api eval eval-driving faults faults-edge safety docs lambda lock iac iac-apply-local iac-package clean
+.PHONY: help demo test test-unit test-integration test-nightly check workflows audit sbom ui api notebook bench bench-api bench-edge fuzz-api eval eval-driving faults faults-edge safety docs lambda lock iac iac-scan iac-apply-local iac-package clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -103,6 +103,15 @@ docs: $(STAMP) ## write docs/reference anew from the specs and commands
 iac: $(STAMP) ## test the Terraform modules: format, assertions, gates (needs terraform)
 	$(BIN)/python -m pytest -q tests/iac
 
+SCANNER := .venv-checkov
+$(SCANNER)/.installed: iac/checkov.lock
+	$(PYTHON) -m venv $(SCANNER)
+	$(SCANNER)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement iac/checkov.lock
+	@touch $@
+
+iac-scan: $(SCANNER)/.installed ## scan the Terraform code with checkov, which has a venv of its own
+	$(SCANNER)/bin/checkov --directory iac --framework terraform --quiet --compact --skip-download
+
 iac-apply-local: $(STAMP) ## apply the dev environment to an AWS of this machine, run the lake on it, destroy it (minutes)
 	$(BIN)/python -m pytest -q tests/iac/apply_environment.py
 
@@ -118,6 +127,7 @@ lock: ## compile the lock files anew from pyproject.toml (needs uv)
 	$(COMPILE) api/pyproject.toml --extra aws --constraint requirements.lock --output-file api/requirements.lock
 	$(COMPILE) pyproject.toml --all-extras --constraint requirements.lock --output-file containers/dagster.lock
 	$(COMPILE) edge/pyproject.toml --constraint requirements.lock --output-file containers/edge.lock
+	echo checkov | $(COMPILE) - --output-file iac/checkov.lock
 	echo hatchling | $(COMPILE) - --constraint requirements.lock --output-file containers/build.lock
 
 clean: ## delete the demo's lake, landing zone and local state (not .venv)

@@ -169,6 +169,8 @@ resource "aws_ecs_task_definition" "this" {
 }
 
 resource "aws_ecs_service" "this" {
+  #checkov:skip=CKV_AWS_332:LATEST is the default of what is left out
+
   for_each = local.services
 
   name                               = each.key

@@ -9,6 +9,8 @@ locals {
 }
 
 resource "aws_cloudwatch_log_group" "this" {
+  #checkov:skip=CKV_AWS_338:kept 30 days, or as long as a variable says: they hold no data of vehicles, and are looked at within weeks
+
   for_each = local.log_groups
 
   name              = "/smartdrive/${var.name}/${each.key}"

@@ -1,4 +1,6 @@
 resource "aws_cloudwatch_log_group" "flow" {
+  #checkov:skip=CKV_AWS_338:kept 30 days, or as long as a variable says: they hold no data of vehicles, and are looked at within weeks
+
   name              = "/smartdrive/${var.name}/flow"
   retention_in_days = var.flow_log_retention_days
   kms_key_id        = var.logs_key_arn
