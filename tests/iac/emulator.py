@@ -56,6 +56,16 @@ def _leave_out_conditions() -> None:
     FakeBucket.get_permission = get_permission
 
 
+def _let_markers_go() -> None:
+    """Emptying a bucket of versions fails on a marker that says something was deleted: moto disposes of contents."""
+    from moto.s3.models import FakeDeleteMarker
+
+    def dispose(_: FakeDeleteMarker) -> None:
+        """A marker has no content."""
+
+    FakeDeleteMarker.dispose = dispose
+
+
 def _recording(app: Callable[..., Iterable[bytes]], record: Path) -> Callable[..., Iterable[bytes]]:
     def answer(environ: dict[str, Any], start: Any) -> Iterable[bytes]:
         if signed := _KEY.search(environ.get("HTTP_AUTHORIZATION", "")):
@@ -78,6 +88,7 @@ if __name__ == "__main__":
 
     _give_iot_tags()
     _leave_out_conditions()
+    _let_markers_go()
     serve, record = server.run_simple, Path(sys.argv[2])
     server.run_simple = lambda host, port, app, **options: serve(host, port, _recording(app, record), **options)
     server.main(["-H", "127.0.0.1", "-p", sys.argv[1]])
