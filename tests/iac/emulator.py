@@ -57,7 +57,7 @@ def _leave_out_conditions() -> None:
 
 
 def _let_markers_go() -> None:
-    """Emptying a bucket of versions fails on a marker that says something was deleted: moto disposes of contents."""
+    """Emptying a bucket of versions fails on a marker of a deletion: moto disposes of contents it has not."""
     from moto.s3.models import FakeDeleteMarker
 
     def dispose(_: FakeDeleteMarker) -> None:
