@@ -239,7 +239,7 @@ def _report(context: dg.AssetExecutionContext, progress: "Progress") -> None:
 def _tell(lake: LakeResource, progress: "Progress", told: Values) -> Values:
     """Write metrics of what was taken in since they were told last; all that has been told by now."""
     now = of_progress(progress)
-    tell(added(now, told), lake.settings, datetime.now(UTC))
+    tell(lambda: added(now, told), lake.settings, datetime.now(UTC))
     return now
 
 

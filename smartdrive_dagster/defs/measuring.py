@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -32,9 +32,9 @@ _REJECTED: Final = ("quarantined", "conflict")
 _SAMPLES: Final = (silver.TELEMETRY, silver.EVENTS, *facts.CHANNEL_OF)
 
 
-def tell(values: Values, settings: Settings, at: datetime) -> None:
-    """Write a line of the process's log where the settings ask for it, and nothing otherwise."""
-    if settings.emf_metrics and values:
+def tell(measure: Callable[[], Values], settings: Settings, at: datetime) -> None:
+    """Write a line of the process's log where the settings ask for it; otherwise nothing is measured either."""
+    if settings.emf_metrics and (values := measure()):
         sys.stdout.write(emf(values, at) + "\n")
         sys.stdout.flush()
 

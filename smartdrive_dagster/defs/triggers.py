@@ -104,7 +104,7 @@ def landing_sensor(
     """Request an ingestion run for each recent arrival day with something left to do, and say how far behind."""
     now = datetime.now(UTC)
     waiting = _waiting(lake, since=(now - RECENT).date(), until=now.date())
-    tell(of_landing(waiting, lake.lakehouse(), now), lake.settings, now)
+    tell(lambda: of_landing(waiting, lake.lakehouse(), now), lake.settings, now)
     yield from _ingest_requests(context.instance, waiting, now)
 
 
@@ -141,7 +141,7 @@ def gold_sensor(
     floor = int(context.cursor or 0)
     batch = ledger_batch(lakehouse)
     work = gold_work(lakehouse, until=now.date(), floor=min(floor, batch))
-    tell(of_gold(work) | of_runs(context.instance, now), lake.settings, now)
+    tell(lambda: of_gold(work) | of_runs(context.instance, now), lake.settings, now)
     if not work and not touches_after(lakehouse, now.date(), floor=min(floor, batch)):
         context.update_cursor(str(batch))
     yield from _gold_run_requests(context.instance, work, now)

@@ -86,3 +86,9 @@ def test_what_the_scanner_passes_over_has_a_reason() -> None:
     assert len(skips) > 20
     for skip in skips:
         assert re.fullmatch(r"CKV2?_AWS_\d+:.{30,}", skip)
+
+
+@pytest.mark.parametrize("file", ["variables.tf", "outputs.tf", "versions.tf"])
+def test_both_environments_are_told_and_tell_the_same(file: str) -> None:
+    dev, prod = (IAC / "envs" / name / file for name in ("dev", "prod"))
+    assert dev.read_text() == prod.read_text()
