@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import dagster as dg
 
-from smartdrive_dagster.defs.daemons import NoInstanceError, heartbeats
+from smartdrive_dagster.defs.daemons import NoInstanceError, existing_instance, heartbeats
 from smartdrive_dagster.metrics import catalogue
 from smartdrive_dagster.metrics.catalogue import Values
 from smartdrive_dagster.metrics.emf import emf
@@ -77,11 +77,11 @@ def of_dagster(home: Path, at: datetime) -> Values:
         at: now.
     """
     try:
-        last = heartbeats(home)
+        with existing_instance(home) as instance:
+            last = heartbeats(instance)
+            values = of_runs(instance, at)
     except NoInstanceError:
         return {}
-    with dg.DagsterInstance.from_config(str(home)) as instance:
-        values = of_runs(instance, at)
     beats = [beat for beat in last.values() if beat is not None]
     return values | ({catalogue.DAEMON_SILENCE: _since(min(beats), at)} if beats else {})
 

@@ -194,10 +194,11 @@ def _settled_balances(lakehouse: Lakehouse) -> tuple[Balances, bool]:
 
 
 def _daemons(home: Path) -> Daemons:
-    from smartdrive_dagster.defs.daemons import NoInstanceError, heartbeats
+    from smartdrive_dagster.defs.daemons import NoInstanceError, existing_instance, heartbeats
 
     try:
-        return Daemons(last=heartbeats(home))
+        with existing_instance(home) as instance:
+            return Daemons(last=heartbeats(instance))
     except NoInstanceError as error:
         return Daemons(fault=str(error))
     except Exception as error:  # whatever storage the instance has: that it cannot be asked is what is wrong

@@ -34,6 +34,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "certificates": {"tables", "lake"},
     "defs": READING | {"alerting", "metrics", "serving"},
     "definitions": {"defs", "settings", "tables"},
+    "dagster_storage": set(),
     "up": {"settings", "landing"},
     "road": {"landing", "up"},
     "watch": READING | {"alerting", "defs", "metrics", "screens", "status", "up"},
@@ -43,7 +44,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "__init__": {"lake", "settings", "tables"},  # connect()
 }
-MAY_IMPORT_DAGSTER = {"defs", "definitions", "processing"}
+MAY_IMPORT_DAGSTER = {"defs", "definitions", "processing", "dagster_storage"}
 EXCEPTIONS = {("fleet", "landing.envelope")}
 
 # Within defs, the two roads do not meet: downstream names upstream by its table.

@@ -256,7 +256,8 @@ def test_the_job_prunes_the_instance_that_it_runs_on(instance: dg.DagsterInstanc
     assert not job.execute_in_process(instance=instance, run_config=QUIET | today_s, raise_on_error=False).success
 
 
-def test_ticks_of_every_kind_have_an_end(home: Path) -> None:
+def test_ticks_of_every_kind_have_an_end(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", str(home))
     (home / "dagster.yaml").symlink_to(ROOT / "dagster.yaml")
     settings = yaml.safe_load((ROOT / "dagster.yaml").read_text())["retention"]
     assert set(settings) == {"schedule", "sensor", "auto_materialize"}

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Final, Self
 
 import dagster as dg
+import pytest
 
 from tests.faults.failpoints import FOLDER, Fuse
 from tests.faults.lake_work import Home
@@ -78,7 +79,9 @@ class Orchestrator:
             "SMARTDRIVE_SECRET": SECRET.decode(),
         }
         # Opened before any daemon: two processes that make a new home's databases at once get in each other's way.
-        self.instance = dg.DagsterInstance.from_config(str(self._dagster_home))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("DAGSTER_HOME", str(self._dagster_home))  # its dagster.yaml names it
+            self.instance = dg.DagsterInstance.from_config(str(self._dagster_home))
         self._daemons: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> Self:
