@@ -34,7 +34,7 @@ def object_store(folder: Path) -> Iterator[str]:
     log = folder / "server.log"
     others = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     with log.open("wb") as output, patch.dict(os.environ, others | _WAYS, clear=True):
-        command = [str(Path(sys.executable).with_name("moto_server")), "-H", "127.0.0.1", "-p", str(port)]
+        command = [sys.executable, str(Path(__file__).with_name("s3_server.py")), str(port)]
         server = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=dict(os.environ))
         try:
             _wait_for(port, server, log)
@@ -63,4 +63,4 @@ def _wait_for(port: int, server: subprocess.Popen[bytes], log: Path) -> None:
             if client.connect_ex(("127.0.0.1", port)) == 0:
                 return
         time.sleep(0.1)
-    raise TimeoutError(f"moto_server did not open its port: {log.read_text()}")
+    raise TimeoutError(f"the S3 service did not open its port: {log.read_text()}")
