@@ -12,12 +12,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Console
+from rich.status import Status
 from rich.table import Table
 
 Step = Callable[[str], None]
+_SAID_EACH_S: Final = 60.0
 
 
 @dataclass
@@ -95,16 +97,27 @@ def run_campaigns(
             continue
         with console.status(name) as status:
             began = time.monotonic()
-            result = chosen.run(
-                folder / name,
-                chosen.quick if is_quick else chosen.trials,
-                lambda text, name=name: status.update(f"{name}: {text}"),  # type: ignore[misc]
-            )
+            trials = chosen.quick if is_quick else chosen.trials
+            result = chosen.run(folder / name, trials, _shown(name, console, status))
         took_s = time.monotonic() - began
         console.print(f"{name}: {result.campaign}: {result.trials} trials in {took_s:.0f} s: {result.verdict}")
         for fault in result.broken[:20]:
             console.print(f"  broken: {fault}", markup=False)
         yield result
+
+
+def _shown(name: str, console: Console, status: Status) -> Step:
+    """Shows how far a campaign is: in place on a terminal, once a minute in a file."""
+    said = time.monotonic()
+
+    def step(text: str) -> None:
+        nonlocal said
+        status.update(f"{name}: {text}")
+        if not console.is_terminal and time.monotonic() - said >= _SAID_EACH_S:
+            console.print(f"{name}: {text}")
+            said = time.monotonic()
+
+    return step
 
 
 def table_of(title: str, results: Sequence[Result]) -> Table:
