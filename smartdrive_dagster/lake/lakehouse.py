@@ -6,9 +6,8 @@ decide and write on one snapshot; where another writer was faster they reload an
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from pathlib import Path
 from typing import Final
@@ -21,6 +20,7 @@ from smartdrive_dagster.lake.evolution import migrate, plan_migration, table_pro
 from smartdrive_dagster.lake.frames import conform, delta_schema
 from smartdrive_dagster.lake.retries import Faults, attempts, is_behind_a_purge, past_faults
 from smartdrive_dagster.lake.snapshot import Snapshot
+from smartdrive_dagster.lake.storage_options import storage_options
 from smartdrive_dagster.lake.time_travel import at_instant
 from smartdrive_dagster.lake.upkeep import Maintenance, maintain, merge
 from smartdrive_dagster.tables import LAYERS, Days, Table
@@ -28,6 +28,7 @@ from smartdrive_dagster.tables import LAYERS, Days, Table
 __all__ = ["HISTORY", "LAYER", "Commit", "LakeConflictError", "Lakehouse", "Snapshot"]
 
 _MAX_ATTEMPTS = 100  # of 20 writers at once the unluckiest may lose dozens of races
+_MAX_DAYS = 64  # of a commit
 _MAX_PURGES = 3  # that a writer may meet: an erasure purges a table once
 HISTORY = "history"
 LAYER: Final = "{layer}"
@@ -52,6 +53,36 @@ class LakeConflictError(RuntimeError):
     """Other writers kept winning; the work is still to do and a retry does no harm."""
 
 
+@dataclass
+class _Part:
+    """Some days of a write: each day that a writer holds open takes it more than a megabyte.
+
+    Attributes:
+        after: the last day that is written already.
+        last: the last day of this part; None where it is the last part.
+    """
+
+    table: Table
+    after: date | None = None
+    last: date | None = None
+
+    def of(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """The rows of the next days of a frame."""
+        if (column := self.table.partition_by) is None:
+            return frame
+        if self.after is not None:
+            frame = frame.filter(pl.col(column) > self.after)
+        days = frame.get_column(column).unique().sort()
+        self.last = days[_MAX_DAYS - 1] if len(days) > _MAX_DAYS else None
+        return frame if self.last is None else frame.filter(pl.col(column) <= self.last)
+
+    def within(self, predicate: str | None) -> str | None:
+        """An SQL predicate, for these days alone."""
+        bounds = [(">", self.after), ("<=", self.last)]
+        said = [f"{self.table.partition_by} {sign} DATE {day.isoformat()!r}" for sign, day in bounds if day]
+        return " AND ".join([f"({predicate})", *said]) if predicate and said else predicate
+
+
 class Lakehouse:
     """Delta tables below one root.
 
@@ -64,7 +95,7 @@ class Lakehouse:
 
     def __init__(self, url: str, guard: Callable[[], None] = lambda: None) -> None:
         self.url = url.rstrip("/") if "://" in url else str(Path(url).absolute())
-        self.storage_options = _storage_options(url)
+        self.storage_options = storage_options(url)
         self._is_remote = "://" in url
         self.guard = guard
 
@@ -110,10 +141,10 @@ class Lakehouse:
         return rows.filter(pl.col(table.partition_by).is_between(days.first, days.last))
 
     def append_once(self, table: Table, rows: Callable[[Snapshot], pl.DataFrame]) -> Commit:
-        """Append what `rows` finds missing on a snapshot, in one commit on that snapshot.
+        """Append what `rows` finds missing on a snapshot, in one commit on that snapshot, or one per 64 days.
 
-        `rows` must leave out what the snapshot holds already: after a lost race, or an answer lost on the way, it
-        is asked again on the newer snapshot and may return nothing.
+        `rows` must leave out what the snapshot holds already: after a lost race, or an answer lost on the way, or
+        for the days that follow, it is asked again on the newer snapshot and may return nothing.
 
         Raises:
             BatchRejectedError: the rows break the table's spec.
@@ -128,9 +159,10 @@ class Lakehouse:
         *,
         predicate: str,
     ) -> Commit:
-        """Replace the rows that an SQL predicate selects by what `rows` returns, in one commit.
+        """Replace the rows that an SQL predicate selects by `rows`, in one commit, or one per 64 days.
 
-        The predicate stands in the Delta log, so it may name days and object keys but never a vehicle.
+        Each day's rows are replaced in one. The predicate stands in the Delta log, so it may name days and object
+        keys but never a vehicle.
 
         Raises:
             BatchRejectedError: the rows break the table's spec.
@@ -242,13 +274,21 @@ class Lakehouse:
         rows: Callable[[Snapshot], pl.DataFrame],
         predicate: str | None,
     ) -> Commit:
-        def write(snapshot: Snapshot) -> Commit | None:
-            frame = conform(table, rows(snapshot))
-            if frame.is_empty() and (predicate is None or snapshot.files() == 0):
-                return Commit(table, snapshot.version, 0)
-            return self._try_write(snapshot, frame, predicate, {str(table): snapshot.batch + 1})
+        part, written = _Part(table), 0
 
-        return self._until_written(table, write)
+        def write(snapshot: Snapshot) -> Commit | None:
+            frame = part.of(conform(table, rows(snapshot)))
+            where = part.within(predicate)
+            if frame.is_empty() and (where is None or snapshot.files() == 0):
+                return Commit(table, snapshot.version, 0)
+            return self._try_write(snapshot, frame, where, {str(table): snapshot.batch + 1})
+
+        while True:
+            commit = self._until_written(table, write)
+            written += commit.rows
+            if part.last is None:
+                return replace(commit, rows=written)
+            part.after = part.last
 
     def _until_written(self, table: Table, write: Callable[[Snapshot], Commit | None]) -> Commit:
         """Open, decide and write; after a lost race or a passing fault anew, on what is there by then."""
@@ -351,31 +391,3 @@ def _same(old: pl.DataFrame | None, new: pl.DataFrame | None) -> bool:
 
 def _in_list(column: str, days: Iterable[date]) -> str:
     return f"{column} IN ({', '.join(f'DATE {day.isoformat()!r}' for day in days)})"
-
-
-def _storage_options(url: str) -> dict[str, str]:
-    if not url.startswith("s3://"):
-        return {}
-    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
-    options = {"AWS_ENDPOINT_URL": endpoint} if endpoint else {}
-    if endpoint.startswith("http://"):
-        options["AWS_ALLOW_HTTP"] = "true"
-    return options | _keys_in_a_file()
-
-
-def _keys_in_a_file() -> dict[str, str]:
-    """Credentials that stand in a file, which delta-rs reads only where it is the one in the home directory."""
-    if "AWS_SHARED_CREDENTIALS_FILE" not in os.environ or "AWS_ACCESS_KEY_ID" in os.environ:
-        return {}
-    import boto3
-
-    found = boto3.Session().get_credentials()
-    if found is None:
-        return {}
-    keys = found.get_frozen_credentials()
-    given = {
-        "AWS_ACCESS_KEY_ID": keys.access_key,
-        "AWS_SECRET_ACCESS_KEY": keys.secret_key,
-        "AWS_SESSION_TOKEN": keys.token,
-    }
-    return {name: value for name, value in given.items() if value}

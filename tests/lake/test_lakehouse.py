@@ -213,6 +213,61 @@ def test_replace_changes_the_selected_rows_only(lakehouse):
     assert lakehouse.open(bronze.OBJECTS).batch == 2
 
 
+def many_days(count: int, samples: int = 1) -> pl.DataFrame:
+    """A trip on each of so many days, the newest first."""
+    days = [DAY - timedelta(days=n) for n in range(count)]
+    return pl.concat(trips(day, f"{day}", samples=samples) for day in days)
+
+
+def without_held(frame: pl.DataFrame):
+    def rows(snapshot: Snapshot) -> pl.DataFrame:
+        return frame.join(snapshot.rows().select("trip_id").collect(), on="trip_id", how="anti")
+
+    return rows
+
+
+def test_rows_of_very_many_days_are_written_few_days_at_a_time(disk):
+    """One message of 20 kB may have samples on a thousand days, and each day open takes a megabyte and more."""
+    first, all_of_them = many_days(3), many_days(150)
+    disk.append_once(gold.TRIPS, without_held(first))
+    version = disk.open(gold.TRIPS).version
+    done = disk.append_once(gold.TRIPS, without_held(all_of_them))
+    assert (done.rows, done.version) == (147, version + 3)
+    assert trip_ids(disk) == sorted(all_of_them["trip_id"])
+    assert disk.append_once(gold.TRIPS, without_held(all_of_them)).rows == 0
+    assert {len(names) for names in files_of(disk, gold.TRIPS).values()} == {1}
+
+
+def test_an_append_of_many_days_broken_off_between_its_commits_goes_on(disk, monkeypatch):
+    write, commits = Lakehouse._try_write, []
+
+    def second_time_dies(self, *given):
+        commits.append(given)
+        if len(commits) == 2:
+            raise MemoryError
+        return write(self, *given)
+
+    frame = many_days(150)
+    with monkeypatch.context() as patch:
+        patch.setattr(Lakehouse, "_try_write", second_time_dies)
+        with pytest.raises(MemoryError):
+            disk.append_once(gold.TRIPS, without_held(frame))
+    assert len(trip_ids(disk)) == 64
+    assert disk.append_once(gold.TRIPS, without_held(frame)).rows == 86
+    assert trip_ids(disk) == sorted(frame["trip_id"])
+
+
+def test_a_replacement_of_many_days_leaves_no_old_row_on_any_day(disk):
+    before = pl.concat([trips(DAY - timedelta(days=900), "before", "2"), trips(DAY + timedelta(days=9), "after")])
+    other = trips(DAY, "kept", samples=9)
+    disk.append_once(gold.TRIPS, lambda _: pl.concat([before, many_days(150), other]))
+    done = disk.replace(gold.TRIPS, lambda _: many_days(140, samples=5), predicate="samples < 9 OR samples > 9")
+    assert done.rows == 140
+    rows = disk.scan(gold.TRIPS).select("trip_id", "samples").collect()
+    assert sorted(rows["trip_id"]) == sorted([*many_days(140)["trip_id"], "kept"])
+    assert rows["samples"].value_counts(sort=True).rows() == [(5, 140), (9, 1)]
+
+
 def test_replace_by_nothing_removes_the_selected_rows(disk):
     disk.append_once(bronze.OBJECTS, missing(objects("a", "b")))
     key = objects("a").item(0, "object_key")
