@@ -22,7 +22,7 @@ ROOT: Final = HERE.parent
 MAX_UNPACKED_BYTES: Final = 250 * 1024 * 1024
 """What Lambda takes, unpacked (its quota for a function with its layers)."""
 
-AWS_SERVICES: Final = frozenset({"kms", "s3", "secretsmanager", "sts"})
+AWS_SERVICES: Final = frozenset({"ecs", "kms", "s3", "secretsmanager", "sts"})
 """Those that the API calls. The descriptions of 400 others would make it too large for one upload."""
 
 _LAMBDA_PYTHON: Final = "3.13"

@@ -66,7 +66,7 @@ sys.path.insert(0, {str(tmp_path)!r})
 from smartdrive_api.aws import handler
 import boto3, smartdrive_api
 print(smartdrive_api.__file__, boto3.__file__, file=sys.stderr)
-for service in ("kms", "s3", "secretsmanager", "sts"):
+for service in ("ecs", "kms", "s3", "secretsmanager", "sts"):
     boto3.client(service)
 json.dump(handler(json.loads(sys.argv[1]), None), sys.stdout)
 """
@@ -94,7 +94,7 @@ json.dump(handler(json.loads(sys.argv[1]), None), sys.stdout)
 def test_every_service_that_the_api_calls_is_described_in_the_package(packed: tuple[Path, Path]) -> None:
     sources = "".join(path.read_text() for path in (API / "smartdrive_api").rglob("*.py"))
     called = set(re.findall(r'boto3\.(?:client|resource)\(\s*"([a-z0-9-]+)"', sources))
-    assert called == {"kms", "s3", "secretsmanager"}
+    assert called == {"ecs", "kms", "s3", "secretsmanager"}
     with zipfile.ZipFile(packed[0]) as archive:
         names = archive.namelist()
         infos = archive.infolist()

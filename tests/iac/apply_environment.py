@@ -6,6 +6,7 @@ It takes minutes, so `make iac-apply-local` runs it, and `make test` does not co
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,10 @@ from typing import Any
 import boto3
 import pytest
 
+from api.tests.conftest import fresh_data  # noqa: F401 - the fixture
 from smartdrive_dagster.landing.store import LandingStore
 from tests.iac.conftest import Environment
+from tests.iac.database import as_on_rds
 from tests.iac.programs import JUSTIFIED, PROGRAMS, asked, lake, missing, roles, sign_with, unused
 from tests.iac.terraform import TerraformError
 from tests.messages import OTHER_VIN, land, telemetry
@@ -100,8 +103,14 @@ def the_lake_works_on_its_buckets(environment: Environment, tmp_path: Path) -> N
     assert json.loads(counted) == [{"n": 120}]
 
 
+@pytest.fixture(scope="module")
+def port(fresh_data: Path) -> Iterator[int]:  # noqa: F811 - the fixture
+    with as_on_rds(fresh_data) as number:
+        yield number
+
+
 def test_an_environment_is_applied_planned_anew_used_and_destroyed(
-    environment: Environment, subtests: pytest.Subtests, tmp_path: Path
+    environment: Environment, port: int, subtests: pytest.Subtests, tmp_path: Path
 ) -> None:
     """One test: it is applied once, whoever of a test run's workers has the turn; the fixture destroys it."""
     with subtests.test("what was applied stays as it is"):
@@ -114,7 +123,7 @@ def test_an_environment_is_applied_planned_anew_used_and_destroyed(
         with subtests.test("the lake works on its buckets"):
             sign_with(environment, "lander", patch)
             the_lake_works_on_its_buckets(environment, tmp_path)
-        calls = asked(environment, tmp_path, patch)
+        calls = asked(environment, tmp_path, port, patch)
     granted = roles(environment)
     for role in PROGRAMS:
         with subtests.test("a role may do what its program does, and nothing else", role=role):

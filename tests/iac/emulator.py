@@ -66,6 +66,34 @@ def _let_markers_go() -> None:
     FakeDeleteMarker.dispose = dispose
 
 
+def _let_rotation_be_set_up() -> None:
+    """Setting a rotation up, moto calls the function at once, and fails where the secret has no value yet.
+
+    Here it is set up, and begun where somebody asks for it by a token: who asked calls the function.
+    """
+    from moto.secretsmanager.models import SecretsManagerBackend
+
+    def rotate_secret(
+        backend: SecretsManagerBackend,
+        secret_id: str,
+        client_request_token: str | None = None,
+        rotation_lambda_arn: str | None = None,
+        rotation_rules: dict[str, Any] | None = None,
+        rotate_immediately: bool = True,
+    ) -> str:
+        secret = backend.secrets[secret_id]
+        if rotation_lambda_arn and rotation_rules:
+            secret.rotation_lambda_arn = rotation_lambda_arn
+            secret.auto_rotate_after_days = rotation_rules["AutomaticallyAfterDays"]
+            secret.rotation_requested = secret.rotation_enabled = True
+        if rotate_immediately and client_request_token:
+            pending = {"createdate": 0, "version_id": client_request_token, "version_stages": ["AWSPENDING"]}
+            secret.versions[client_request_token] = pending
+        return str(secret.to_short_dict())
+
+    SecretsManagerBackend.rotate_secret = rotate_secret
+
+
 def _recording(app: Callable[..., Iterable[bytes]], record: Path) -> Callable[..., Iterable[bytes]]:
     def answer(environ: dict[str, Any], start: Any) -> Iterable[bytes]:
         if signed := _KEY.search(environ.get("HTTP_AUTHORIZATION", "")):
@@ -89,6 +117,7 @@ if __name__ == "__main__":
     _give_iot_tags()
     _leave_out_conditions()
     _let_markers_go()
+    _let_rotation_be_set_up()
     serve, record = server.run_simple, Path(sys.argv[2])
     server.run_simple = lambda host, port, app, **options: serve(host, port, _recording(app, record), **options)
     server.main(["-H", "127.0.0.1", "-p", sys.argv[1]])

@@ -21,10 +21,10 @@ import pytest
 from pydantic import SecretStr
 from smartdrive_api.certificates.authority import KmsKey
 from smartdrive_api.secret_values import read_secret, write_secret
-from smartdrive_api.telemetry.landing import landing_at
 
 from smartdrive_dagster.landing import dead_letters
 from smartdrive_dagster.landing.store import LandingStore
+from tests.iac import functions
 from tests.iac.conftest import REGION, Environment
 from tests.messages import SECRET, VIN
 
@@ -34,20 +34,22 @@ _KMS: Final = "S3, SQS, Lambda and Secrets Manager use the key in the caller's n
 _LAMBDA: Final = "Lambda does it in the function's name"
 _QUEUE: Final = "Lambda polls the queue in the function's name"
 _ECS: Final = "dagster_aws/ecs/launcher.py calls it; no ECS runs here"
+_FUNCTION_IN_THE_VPC: Final = {
+    "kms:Decrypt": _KMS,
+    "kms:GenerateDataKey": _KMS,
+    "logs:CreateLogStream": _LAMBDA,
+    "logs:PutLogEvents": _LAMBDA,
+    "ec2:AssignPrivateIpAddresses": _LAMBDA,
+    "ec2:CreateNetworkInterface": _LAMBDA,
+    "ec2:DeleteNetworkInterface": _LAMBDA,
+    "ec2:DescribeNetworkInterfaces": _LAMBDA,
+    "ec2:DescribeSubnets": _LAMBDA,
+    "ec2:UnassignPrivateIpAddresses": _LAMBDA,
+}
 # What a role may do though no program was seen doing it here.
 JUSTIFIED: Final[dict[str, dict[str, str]]] = {
-    "api": {
-        "kms:Decrypt": _KMS,
-        "kms:GenerateDataKey": _KMS,
-        "logs:CreateLogStream": _LAMBDA,
-        "logs:PutLogEvents": _LAMBDA,
-        "ec2:AssignPrivateIpAddresses": _LAMBDA,
-        "ec2:CreateNetworkInterface": _LAMBDA,
-        "ec2:DeleteNetworkInterface": _LAMBDA,
-        "ec2:DescribeNetworkInterfaces": _LAMBDA,
-        "ec2:DescribeSubnets": _LAMBDA,
-        "ec2:UnassignPrivateIpAddresses": _LAMBDA,
-    },
+    "api": _FUNCTION_IN_THE_VPC,
+    "rotation": _FUNCTION_IN_THE_VPC,
     "dlq_consumer": {
         "kms:Decrypt": _KMS,
         "kms:GenerateDataKey": _KMS,
@@ -83,7 +85,11 @@ JUSTIFIED: Final[dict[str, dict[str, str]]] = {
         },
     },
 }
-_SERVICES: Final = {"secretsmanager": "secretsmanager", "TrentService": "kms"}
+_SERVICES: Final = {
+    "secretsmanager": "secretsmanager",
+    "TrentService": "kms",
+    "AmazonEC2ContainerServiceV20141113": "ecs",
+}
 PROGRAMS: Final = tuple(JUSTIFIED)
 
 
@@ -173,17 +179,6 @@ def _code(environment: Environment, folder: Path) -> None:
     lake(environment, folder, "code", program=program)
 
 
-def _api(environment: Environment) -> None:
-    """The API's own clients: secrets, a batch to landing, a signature."""
-    kms = boto3.client("kms")
-    for secret in ("lake-secret", "signing-keys", "database-app"):
-        read_secret(SecretStr(f"secretsmanager:smartdrive-dev/{secret}"))
-    assert landing_at(environment.outputs["landing_url"]).put("telemetry/dt=2026-01-01/hr=00/app-1.jsonl.gz", b"x")
-    key = KmsKey(kms, "alias/smartdrive-dev/certificate")
-    assert len(key.sign(b"certificate", None, None)) == key.key_size // 8 == 384
-    kms.describe_key(KeyId="alias/smartdrive-dev/certificate")  # as _of_kms does, for the key's age
-
-
 def _operator() -> None:
     """The API's commands: a signing key is rotated, the authority is looked at."""
     from smartdrive_api.secret_values import exists
@@ -210,18 +205,21 @@ def sign_with(environment: Environment, key: str, patch: pytest.MonkeyPatch) -> 
     boto3.setup_default_session()
 
 
-def asked(environment: Environment, folder: Path, patch: pytest.MonkeyPatch) -> dict[str, list[dict[str, str]]]:
-    """Have each program work; what it asked."""
+def asked(
+    environment: Environment, folder: Path, port: int, patch: pytest.MonkeyPatch
+) -> dict[str, list[dict[str, str]]]:
+    """Have each program work; what it asked. On the port answers a database with all logins."""
     sign_with(environment, "administrator", patch)
     secrets = boto3.client("secretsmanager", region_name=REGION)
-    for secret in ("lake-secret", "signing-keys", "database-app"):
-        secrets.put_secret_value(SecretId=f"smartdrive-dev/{secret}", SecretString='{"username": "x"}')
+    for secret, value in functions.first_values(folder).items():
+        secrets.put_secret_value(SecretId=f"smartdrive-dev/{secret}", SecretString=value)
     _run(environment, folder)
     sign_with(environment, "run", patch)
     LandingStore(environment.outputs["landing_url"]).delete("events/dt=2026-01-01/hr=00/older.jsonl")
     _code(environment, folder)
     sign_with(environment, "api", patch)
-    _api(environment)
+    functions.api(environment, port, patch)
+    functions.rotate(environment, port, lambda key: sign_with(environment, key, patch), patch)
     sign_with(environment, "operator", patch)
     _operator()
     sign_with(environment, "dlq_consumer", patch)

@@ -21,7 +21,7 @@ locals {
     SMARTDRIVE_LAKE_URL    = var.lake_url
     SMARTDRIVE_LANDING_URL = "s3://${var.bucket_names.landing}"
     SMARTDRIVE_STATE_URL   = "s3://${var.bucket_names.state}/state"
-    SMARTDRIVE_SERVING_URL = "postgresql://publisher@${local.database_url}"
+    SMARTDRIVE_SERVING_URL = "postgresql://${local.database_url}"
     SMARTDRIVE_EMF_METRICS = "true"
   }, var.lake_environment)
 
@@ -37,11 +37,18 @@ locals {
     SMARTDRIVE_API_CERTIFICATE_AUTHORITY = "kms:${var.kms_key_arns.certificate}"
   }
 
-  dagster_secrets = { DAGSTER_POSTGRES_PASSWORD = "${var.secret_arns["database-dagster"]}:password::" }
+  # User and password: a rotation changes both.
+  dagster_secrets = {
+    DAGSTER_POSTGRES_USER     = "${aws_secretsmanager_secret.login["database-dagster"].arn}:username::"
+    DAGSTER_POSTGRES_PASSWORD = "${aws_secretsmanager_secret.login["database-dagster"].arn}:password::"
+  }
 
   sensor_secrets = merge(
     local.dagster_secrets,
-    { PGPASSWORD = "${var.secret_arns["database-serving"]}:password::" },
+    {
+      PGUSER     = "${aws_secretsmanager_secret.login["database-serving"].arn}:username::"
+      PGPASSWORD = "${aws_secretsmanager_secret.login["database-serving"].arn}:password::"
+    },
     { for key in var.alerting_keys : "SMARTDRIVE_${upper(key)}" => "${var.secret_arns["alerting"]}:${key}::" },
   )
 

@@ -1,11 +1,11 @@
 data "aws_region" "current" {}
 
 locals {
-  log_groups = toset(["api", "webserver", "daemon", "code", "run", "operator"])
+  log_groups = toset(["api", "webserver", "daemon", "code", "run", "operator", "rotation"])
   region     = data.aws_region.current.name
 
-  # The logins that iac/database/roles.sql makes.
-  database_url = "${var.database.host}:${var.database.port}/${var.database.name}?sslmode=require"
+  database_tls = "sslmode=require"
+  database_url = "${var.database.host}:${var.database.port}/${var.database.name}?${local.database_tls}"
 }
 
 resource "aws_cloudwatch_log_group" "this" {
