@@ -4,8 +4,11 @@ locals {
   log_groups = toset(["api", "webserver", "daemon", "code", "run", "operator", "rotation"])
   region     = data.aws_region.current.name
 
-  database_tls = "sslmode=require"
-  database_url = "${var.database.host}:${var.database.port}/${var.database.name}?${local.database_tls}"
+  # RDS's authorities (iac/database/rds-ca-rsa2048-g1.pem): where the images and the function's package have them.
+  authorities = { container = "/opt/smartdrive/rds-ca.pem", function = "/var/task/rds-ca.pem" }
+
+  database     = "${var.database.host}:${var.database.port}"
+  database_tls = { for place, file in local.authorities : place => "sslmode=verify-full&sslrootcert=${file}" }
 }
 
 resource "aws_cloudwatch_log_group" "this" {

@@ -52,7 +52,7 @@ resource "aws_lambda_function" "rotation" {
       SMARTDRIVE_ROTATION_CLUSTER = aws_ecs_cluster.this.name
       SMARTDRIVE_ROTATION_SECRETS = jsonencode({
         for secret, one in local.logins : aws_secretsmanager_secret.login[secret].arn => {
-          database_url = "postgresql://${var.database.host}:${var.database.port}/${one.database}?${local.database_tls}"
+          database_url = "postgresql://${local.database}/${one.database}?${local.database_tls.function}"
           services     = one.services
         }
       })

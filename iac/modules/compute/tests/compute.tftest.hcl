@@ -145,8 +145,8 @@ run "everything" {
     error_message = "No container keeps a capability of the kernel."
   }
   assert {
-    condition     = alltrue([for key in ["webserver", "daemon", "code", "run"] : strcontains(aws_ecs_task_definition.this[key].container_definitions, "{\"name\":\"PGSSLMODE\",\"value\":\"require\"}")])
-    error_message = "Dagster's way to its database is encrypted."
+    condition     = alltrue([for key in ["webserver", "daemon", "code", "run"] : strcontains(aws_ecs_task_definition.this[key].container_definitions, "{\"name\":\"PGSSLMODE\",\"value\":\"verify-full\"},{\"name\":\"PGSSLROOTCERT\",\"value\":\"/opt/smartdrive/rds-ca.pem\"}")])
+    error_message = "Dagster sees who its database is."
   }
   assert {
     condition     = length(distinct([for task in aws_ecs_task_definition.this : task.task_role_arn])) == 5
