@@ -62,6 +62,12 @@ class Environment:
         return [call for line in self.record.read_text().splitlines() if (call := json.loads(line))["key"] == key]
 
 
+def emulators(endpoint: str, service: str) -> Any:
+    """A client of the emulator."""
+    session = boto3.Session("emulator", "emulator", region_name=REGION)
+    return session.client(service, endpoint_url=endpoint)  # type: ignore[call-overload]
+
+
 @contextmanager
 def _emulator(folder: Path) -> Iterator[tuple[str, Path]]:
     with socket.socket() as probe:
@@ -104,17 +110,15 @@ def _certificate() -> dict[str, bytes]:
     }
 
 
-@pytest.fixture(scope="session")
-def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environment]:
-    """`iac/envs/dev`, applied; at the end it is destroyed, and nothing of it may be left."""
+@contextmanager
+def dev(folder: Path) -> Iterator[tuple[Terraform, str, Path]]:
+    """`iac/envs/dev` before an AWS of this machine, initialised; where that answers, and its record."""
     binary()
-    folder = tmp_path_factory.mktemp("environment")
     copy = copy_of(folder)
     root = copy / "envs" / "dev"
     (root / "backend_override.tf").write_text(EMULATORS_BACKEND)
     with _emulator(folder) as (endpoint, record):
-        aws = boto3.Session("emulator", "emulator", region_name=REGION)
-        certificate = aws.client("acm", endpoint_url=endpoint).import_certificate(**_certificate())
+        certificate = emulators(endpoint, "acm").import_certificate(**_certificate())
         registry = f"123456789012.dkr.ecr.{REGION}.amazonaws.com/smartdrive-dev"
         given = {
             "aws_endpoint_url": endpoint,
@@ -133,9 +137,16 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environmen
         (root / "terraform.tfvars.json").write_text(json.dumps(given))
         terraform = Terraform(root, folder)
         terraform("init", "-input=false", "-no-color")
+        yield terraform, endpoint, record
+
+
+@pytest.fixture(scope="session")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environment]:
+    """`iac/envs/dev`, applied; at the end it is destroyed, and nothing of it may be left."""
+    with dev(tmp_path_factory.mktemp("environment")) as (terraform, endpoint, record):
         terraform("apply", "-auto-approve", "-input=false", "-no-color", "-parallelism=20")
         told = json.loads(terraform("output", "-json"))
         yield Environment(endpoint, record, terraform, {name: one["value"] for name, one in told.items()})
         terraform("destroy", "-auto-approve", "-input=false", "-no-color", "-parallelism=20")
         assert "values" not in terraform.shown()
-        assert aws.client("s3", endpoint_url=endpoint).list_buckets()["Buckets"] == []
+        assert emulators(endpoint, "s3").list_buckets()["Buckets"] == []
