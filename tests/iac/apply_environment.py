@@ -11,20 +11,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 
 from api.tests.conftest import fresh_data  # noqa: F401 - the fixture
 from smartdrive_dagster.landing.store import LandingStore
 from tests.iac.conftest import Environment
 from tests.iac.database import as_on_rds
-from tests.iac.programs import JUSTIFIED, PROGRAMS, asked, lake, missing, roles, sign_with, unused
+from tests.iac.programs import JUSTIFIED, ON_ECS, PROGRAMS, asked, lake, missing, roles, sign_with, unused
 from tests.iac.terraform import TerraformError
 from tests.messages import OTHER_VIN, land, telemetry
 
 pytestmark = pytest.mark.timeout(900)
 
-EMULATORS_KEY = {"aws_access_key_id": "emulator", "aws_secret_access_key": "emulator"}
 # What moto does not give back as it was told. Any other difference is drift, and fails.
 NOT_READ_BACK = {
     ("aws_db_instance", "performance_insights_enabled"),
@@ -68,12 +66,7 @@ def stays_as_it_is(environment: Environment, tmp_path: Path) -> None:
 
 def a_missing_policy_is_drift(environment: Environment, tmp_path: Path) -> None:
     bucket = environment.outputs["lake_url"].split("/")[2].replace("{layer}", "gold")
-    s3 = boto3.client(
-        "s3",
-        endpoint_url=environment.endpoint,
-        region_name="eu-central-1",
-        **EMULATORS_KEY,
-    )
+    s3 = environment.client("s3")
     policy = s3.get_bucket_policy(Bucket=bucket)["Policy"]
     s3.delete_bucket_policy(Bucket=bucket)
     target = str(tmp_path / "drift.tfplan")
@@ -129,7 +122,7 @@ def test_an_environment_is_applied_planned_anew_used_and_destroyed(
         with subtests.test("a role may do what its program does, and nothing else", role=role):
             assert missing(granted[role], calls[role]) == set()
             assert unused(granted[role], calls[role], JUSTIFIED[role]) == set()
-            assert calls[role] or role in {"daemon", "webserver"}
+            assert calls[role]
             allowed = {action for statement in granted[role] for action in statement["Action"]}
             assert set(JUSTIFIED[role]) <= allowed, "a reason for what is not allowed"
     with subtests.test("a permission taken away and one too many are noticed"):
@@ -141,4 +134,4 @@ def test_an_environment_is_applied_planned_anew_used_and_destroyed(
         assert missing(elsewhere, calls["api"]) != set()
     with subtests.test("every role is looked at, or is one of AWS"):
         of_aws = {"dagster_execution", "firehose", "flow_logs", "iot_rule", "scheduler"}
-        assert set(granted) - set(PROGRAMS) == of_aws
+        assert set(granted) - set(PROGRAMS) == of_aws | set(ON_ECS)  # test_dagster_on_ecs.py

@@ -1,7 +1,8 @@
 """An AWS of this machine: moto in a process of its own, with the calls of AWS IoT that it lacks, and a record.
 
 `python tests/iac/emulator.py PORT RECORD` serves until it is ended, and writes each call that was signed to the
-file RECORD: one JSON object a line with key (the access key's id), method, path, query and target.
+file RECORD: one JSON object a line with key (the access key's id), service, method, path, query, target and form
+(the action of a form).
 """
 
 from __future__ import annotations
@@ -10,10 +11,12 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterable
+from io import BytesIO
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
-_KEY = re.compile(r"Credential=([^/]+)/")
+_SIGNED = re.compile(r"Credential=([^/]+)/[^/]+/[^/]+/([^/]+)/")
 
 
 def _give_iot_tags() -> None:
@@ -94,11 +97,22 @@ def _let_rotation_be_set_up() -> None:
     SecretsManagerBackend.rotate_secret = rotate_secret
 
 
+def _action(environ: dict[str, Any]) -> str:
+    """The action that a form names, as EC2's calls do; empty where it is no form. The body can be read again."""
+    if not environ.get("CONTENT_TYPE", "").startswith("application/x-www-form-urlencoded"):
+        return ""
+    body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+    environ["wsgi.input"] = BytesIO(body)
+    return parse_qs(body.decode()).get("Action", [""])[0]
+
+
 def _recording(app: Callable[..., Iterable[bytes]], record: Path) -> Callable[..., Iterable[bytes]]:
     def answer(environ: dict[str, Any], start: Any) -> Iterable[bytes]:
-        if signed := _KEY.search(environ.get("HTTP_AUTHORIZATION", "")):
+        if signed := _SIGNED.search(environ.get("HTTP_AUTHORIZATION", "")):
             call = {
                 "key": signed[1],
+                "service": signed[2],
+                "form": _action(environ),
                 "method": environ["REQUEST_METHOD"],
                 "path": environ["PATH_INFO"],
                 "query": environ.get("QUERY_STRING", ""),

@@ -29,7 +29,7 @@ def counted(plan: dict[str, Any]) -> Counter[str]:
 def test_the_dev_environment_can_be_planned(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     BUILD.mkdir(parents=True, exist_ok=True)
     target, readable = BUILD / "dev.tfplan", BUILD / "dev.plan.txt"
-    with dev(tmp_path) as (terraform, _, _):
+    with dev(tmp_path) as (terraform, _):
         terraform("plan", "-input=false", "-no-color", f"-out={target}")
         plan = terraform.shown(str(target))
         readable.write_text(terraform("show", "-no-color", str(target)))

@@ -33,7 +33,6 @@ _CLI: Final = "from smartdrive_dagster.cli import main; main()"
 _KMS: Final = "S3, SQS, Lambda and Secrets Manager use the key in the caller's name; an emulator encrypts nothing"
 _LAMBDA: Final = "Lambda does it in the function's name"
 _QUEUE: Final = "Lambda polls the queue in the function's name"
-_ECS: Final = "dagster_aws/ecs/launcher.py calls it; no ECS runs here"
 _FUNCTION_IN_THE_VPC: Final = {
     "kms:Decrypt": _KMS,
     "kms:GenerateDataKey": _KMS,
@@ -69,26 +68,24 @@ JUSTIFIED: Final[dict[str, dict[str, str]]] = {
         "kms:Decrypt": _KMS,
         "kms:GenerateDataKey": _KMS,
     },
-    "daemon": dict.fromkeys(
-        (
-            *("ecs:RunTask", "ecs:TagResource", "ecs:DescribeTasks", "ecs:StopTask", "ecs:DescribeTaskDefinition"),
-            *("ec2:DescribeNetworkInterfaces", "iam:PassRole", "logs:GetLogEvents"),
-        ),
-        _ECS,
-    ),
+}
+# The same of what only an ECS launcher calls (test_dagster_on_ecs.py).
+ON_ECS: Final[dict[str, dict[str, str]]] = {
+    "daemon": {
+        "ecs:TagResource": "ECS asks for it when a task is started with tags",
+        "iam:PassRole": "ECS asks for it when a task is started with roles",
+    },
     "webserver": {
-        **dict.fromkeys(("ecs:DescribeTasks", "ecs:StopTask", "ecs:DescribeTaskDefinition"), _ECS),
-        **{
-            f"ssmmessages:{verb}{channel}Channel": "the agent of ECS Exec carries an operator's tunnel"
-            for verb in ("Create", "Open")
-            for channel in ("Control", "Data")
-        },
+        f"ssmmessages:{verb}{channel}Channel": "the agent of ECS Exec carries an operator's tunnel"
+        for verb in ("Create", "Open")
+        for channel in ("Control", "Data")
     },
 }
 _SERVICES: Final = {
     "secretsmanager": "secretsmanager",
     "TrentService": "kms",
     "AmazonEC2ContainerServiceV20141113": "ecs",
+    "Logs_20140328": "logs",
 }
 PROGRAMS: Final = tuple(JUSTIFIED)
 
@@ -98,6 +95,8 @@ def action_of(call: dict[str, str]) -> tuple[str, str]:  # noqa: PLR0911 - a tab
     if call["target"]:
         service, _, verb = call["target"].partition(".")
         return f"{_SERVICES[service]}:{verb}", ""
+    if call["form"]:
+        return f"{call['service']}:{call['form']}", ""
     query = parse_qs(call["query"], keep_blank_values=True)
     bucket, _, key = call["path"].lstrip("/").partition("/")
     place = f"{bucket}/{key}" if key else bucket

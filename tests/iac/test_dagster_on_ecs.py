@@ -21,8 +21,10 @@ import pytest
 import yaml
 
 from api.tests.conftest import fresh_data  # noqa: F401 - the fixture
+from tests.iac.conftest import REGION, emulator
 from tests.iac.database import as_login, as_on_rds, make_logins, owners, wait
-from tests.object_store import object_store
+from tests.iac.programs import ON_ECS, missing, unused
+from tests.iac.terraform import Terraform, copy_of
 
 ROOT = Path(__file__).parents[2]
 LOCATION = """
@@ -40,8 +42,8 @@ def job() -> None:
 
 
 @dg.sensor(job=job, minimum_interval_seconds=1, default_status=dg.DefaultSensorStatus.RUNNING)
-def ask(context: dg.SensorEvaluationContext) -> dg.RunRequest:
-    return dg.RunRequest(run_key="once")
+def ask(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+    return dg.SensorResult([dg.RunRequest(run_key="lives"), dg.RunRequest(run_key="is stopped")])
 
 
 defs = dg.Definitions(jobs=[job], sensors=[ask])
@@ -110,6 +112,39 @@ def task_metadata(cluster: str, task: str) -> Iterator[str]:
         server.server_close()
 
 
+STOP = """
+import sys
+from dagster import DagsterInstance
+with DagsterInstance.get() as instance:
+    (run,) = [run for run in instance.get_runs() if run.run_id in sys.argv[1]]
+    assert instance.run_launcher.terminate(run.run_id)
+"""
+LOOK = """
+import sys
+from dagster import DagsterInstance
+from dagster_aws.ecs.utils import get_task_logs
+with DagsterInstance.get() as instance:
+    (run,) = [run for run in instance.get_runs() if run.run_id in sys.argv[1]]
+    launcher = instance.run_launcher
+    launcher.check_run_worker_health(run)
+    # It asks for the log of a container that failed; the emulator's tasks have none.
+    print(get_task_logs(launcher.ecs, launcher.logs, sys.argv[2], sys.argv[3], "run"))
+"""
+
+
+def granted(folder: Path) -> dict[str, list[dict[str, Any]]]:
+    """Statements of each role, as the module security makes them."""
+    terraform = Terraform(copy_of(folder) / "modules" / "security", folder)
+    terraform.init()
+    said = terraform("test", "-json", "-verbose").splitlines()
+    state = json.loads(next(line for line in said if '"type":"test_state"' in line))
+    return {
+        one["index"]: json.loads(one["values"]["policy"])["Statement"]
+        for one in state["test_state"]["root_module"]["resources"]
+        if one["type"] == "aws_iam_role_policy"
+    }
+
+
 def _definition(family: str, container: str) -> dict[str, Any]:
     return {
         "family": family,
@@ -117,20 +152,40 @@ def _definition(family: str, container: str) -> dict[str, Any]:
         "requiresCompatibilities": ["FARGATE"],
         "cpu": "256",
         "memory": "512",
-        "containerDefinitions": [{"name": container, "image": "an-image", "memory": 512}],
+        "containerDefinitions": [
+            {
+                "name": container,
+                "image": "an-image",
+                "memory": 512,
+                "logConfiguration": {
+                    "logDriver": "awslogs",
+                    "options": {
+                        "awslogs-group": family,
+                        "awslogs-region": REGION,
+                        "awslogs-stream-prefix": container,
+                    },
+                },
+            }
+        ],
     }
 
 
+def _program(code: str, environment: dict[str, str], *arguments: str) -> str:
+    command = [sys.executable, *(["-c", code] if code else ["-m"]), *arguments]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 @pytest.mark.nightly
-def test_a_daemon_starts_a_run_as_a_task_and_the_task_ends_well(port: int, tmp_path: Path) -> None:
+@pytest.mark.timeout(600)
+def test_a_daemon_starts_runs_as_tasks_and_asks_no_more_than_its_role_allows(port: int, tmp_path: Path) -> None:
     home, location = tmp_path / "home", tmp_path / "location.py"
     home.mkdir()
     (home / "dagster.yaml").write_text((ROOT / "containers/dagster-ecs.yaml").read_text())
     location.write_text(LOCATION)
-    with object_store(tmp_path / "aws"):
-        import boto3
-
-        ecs, ec2 = boto3.client("ecs"), boto3.client("ec2")
+    with emulator(tmp_path) as aws:
+        ecs, ec2, logs = (aws.client(service) for service in ("ecs", "ec2", "logs"))
         ecs.create_cluster(clusterName="smartdrive-test")
         for family, name in (("smartdrive-test-run", "run"), ("smartdrive-test-daemon", "daemon")):
             ecs.register_task_definition(**_definition(family, name))
@@ -154,32 +209,43 @@ def test_a_daemon_starts_a_run_as_a_task_and_the_task_ends_well(port: int, tmp_p
                 "SMARTDRIVE_RUN_TASK": "smartdrive-test-run",
                 "ECS_CONTAINER_METADATA_URI_V4": uri,
             }
+            as_daemon, as_webserver = (environment | aws.variables(key) for key in ("daemon", "webserver"))
             with (tmp_path / "daemon.log").open("wb") as log:
                 command = [sys.executable, "-m", "dagster._daemon", "run", "-f", str(location)]
-                daemon = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+                daemon = subprocess.Popen(command, env=as_daemon, stdout=log, stderr=log)
                 try:
-                    (started,) = wait(lambda: _tasks_of_runs(ecs), 180, daemon)
+                    started, stopped = wait(lambda: _both(_tasks_of_runs(ecs)), 180, daemon)
                 finally:
                     daemon.terminate()
                     daemon.wait(timeout=30)
+            told = json.dumps(stopped["overrides"])
+            logs.create_log_group(logGroupName="smartdrive-test-run")
+            stream = f"run/run/{stopped['taskArn'].rpartition('/')[2]}"
+            logs.create_log_stream(logGroupName="smartdrive-test-run", logStreamName=stream)
+            _program(STOP, as_webserver, told)
+            looked = _program(LOOK, as_daemon, told, stopped["clusterArn"], stopped["taskArn"])
+            assert looked.strip() == "[]"
         details = {one["name"]: one["value"] for one in started["attachments"][0]["details"]}
         assert details["subnetId"] == subnet
         (override,) = started["overrides"]["containerOverrides"]
         assert override["name"] == "run"
         assert override["command"][:3] == ["dagster", "api", "execute_run"]
         assert len(json.dumps(started["overrides"])) < 8192  # all that ECS takes
-        done = subprocess.run(
-            [sys.executable, "-m", *override["command"]],
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    assert done.returncode == 0, done.stderr
-    assert "said in a task" in done.stdout  # CloudWatch has it, metrics too
+        said = _program("", environment, *override["command"])
+        calls = {role: aws.calls(role) for role in ON_ECS}
+    assert "said in a task" in said  # CloudWatch has it, metrics too
     with psycopg.connect(owners(port, "dagster")) as connection:
-        assert connection.execute("select status from runs").fetchall() == [("SUCCESS",)]
+        statuses = connection.execute("select status from runs order by status").fetchall()
+    assert statuses == [("CANCELING",), ("SUCCESS",)]
     assert sorted(path.name for path in home.rglob("*")) == ["dagster.yaml"]  # a read-only root bears it
+    allowed = granted(tmp_path)
+    for role, reasons in ON_ECS.items():
+        assert missing(allowed[role], calls[role]) == set()
+        assert unused(allowed[role], calls[role], reasons) == set()
+
+
+def _both(tasks: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return tasks if len(tasks) == 2 else []
 
 
 def _tasks_of_runs(ecs: Any) -> list[dict[str, Any]]:
