@@ -21,7 +21,7 @@ from tests.iac.programs import JUSTIFIED, ON_ECS, PROGRAMS, asked, lake, missing
 from tests.iac.terraform import TerraformError
 from tests.messages import OTHER_VIN, land, telemetry
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(1800)
 
 # What moto does not give back as it was told. Any other difference is drift, and fails.
 NOT_READ_BACK = {

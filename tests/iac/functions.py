@@ -50,13 +50,8 @@ def first_values(folder: Path) -> dict[str, str]:
 
 def told(environment: Environment, function: str, port: int) -> dict[str, str]:
     """The environment of a function; the database is the one on this port."""
-    modules = environment.terraform.shown()["values"]["root_module"]["child_modules"][0]["child_modules"]
-    (compute,) = [module for module in modules if module["address"] == "module.smartdrive.module.compute"]
-    (made,) = [
-        one["values"]
-        for one in compute["resources"]
-        if one["address"].endswith(f".aws_lambda_function.{function}")
-    ]
+    compute = environment.modules["compute"]
+    (made,) = [one["values"] for one in compute if one["address"].endswith(f".aws_lambda_function.{function}")]
     module, _, name = made["handler"].rpartition(".")
     assert callable(getattr(importlib.import_module(module), name))
     return {

@@ -141,11 +141,9 @@ def unused(statements: list[dict[str, Any]], calls: list[dict[str, str]], reason
 
 def roles(environment: Environment) -> dict[str, list[dict[str, Any]]]:
     """Statements of each role, as they were applied."""
-    modules = environment.terraform.shown()["values"]["root_module"]["child_modules"][0]["child_modules"]
-    (security,) = [module for module in modules if module["address"] == "module.smartdrive.module.security"]
     return {
         one["index"]: json.loads(one["values"]["policy"])["Statement"]
-        for one in security["resources"]
+        for one in environment.modules["security"]
         if one["type"] == "aws_iam_role_policy"
     }
 
