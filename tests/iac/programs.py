@@ -74,6 +74,7 @@ ON_ECS: Final[dict[str, dict[str, str]]] = {
     "daemon": {
         "ecs:TagResource": "ECS asks for it when a task is started with tags",
         "iam:PassRole": "ECS asks for it when a task is started with roles",
+        "ecs:StopTask": "run monitoring ends a run that takes too long, as the webserver is seen to do",
     },
     "webserver": {
         f"ssmmessages:{verb}{channel}Channel": "the agent of ECS Exec carries an operator's tunnel"
