@@ -106,7 +106,7 @@ def emulator(folder: Path) -> Iterator[Emulator]:
         yield Emulator(f"http://127.0.0.1:{port}", record)
     finally:
         server.terminate()
-        server.wait(timeout=20)
+        server.wait(timeout=120)  # busy machines take their time
 
 
 def _certificate() -> dict[str, bytes]:
