@@ -100,8 +100,8 @@ docs: $(STAMP) ## write docs/reference anew from the specs and commands
 	$(BIN)/python docs/generate_reference.py
 	$(BIN)/python edge/docs/generate_configuration.py
 
-iac: $(STAMP) ## test the Terraform modules: format, assertions, gates (needs terraform)
-	$(BIN)/python -m pytest -q tests/iac
+iac: $(STAMP) iac-scan ## judge the Terraform code: format, assertions, gates, checkov, and a plan in build/iac (needs terraform)
+	$(BIN)/python -m pytest -q tests/iac tests/iac/plan_environment.py
 
 SCANNER := .venv-checkov
 $(SCANNER)/.installed: iac/checkov.lock

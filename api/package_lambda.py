@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -22,7 +22,10 @@ ROOT: Final = HERE.parent
 MAX_UNPACKED_BYTES: Final = 250 * 1024 * 1024
 """What Lambda takes, unpacked (its quota for a function with its layers)."""
 
-AWS_SERVICES: Final = frozenset({"kms", "s3", "secretsmanager", "sts"})
+RDS_AUTHORITIES: Final = ROOT / "iac" / "database" / "rds-ca-rsa2048-g1.pem"
+"""By which the function sees who its database is; it finds the file as /var/task/rds-ca.pem."""
+
+AWS_SERVICES: Final = frozenset({"ecs", "kms", "s3", "secretsmanager", "sts"})
 """Those that the API calls. The descriptions of 400 others would make it too large for one upload."""
 
 _LAMBDA_PYTHON: Final = "3.13"
@@ -46,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         wheels = fetch(given.cache / f"{given.machine}-{given.python}", given.machine, given.python)
         with tempfile.TemporaryDirectory() as folder:
-            unpacked = pack([*wheels, build(Path(folder))], given.output)
+            unpacked = pack([*wheels, build(Path(folder))], given.output, {"rds-ca.pem": RDS_AUTHORITIES})
     except PackageError as error:
         print(f"package_lambda: {error}", file=sys.stderr)  # noqa: T201 - a command
         return 1
@@ -97,8 +100,8 @@ def build(folder: Path) -> Path:
     return wheel
 
 
-def pack(wheels: Sequence[Path], output: Path) -> int:
-    """Write one archive of all files of some wheels, sorted, with one time and one mode.
+def pack(wheels: Sequence[Path], output: Path, others: Mapping[str, Path]) -> int:
+    """Write one archive of all files of some wheels and some others by name, sorted, with one time and one mode.
 
     Returns:
         Bytes unpacked.
@@ -106,7 +109,7 @@ def pack(wheels: Sequence[Path], output: Path) -> int:
     Raises:
         PackageError: two wheels hold the same file with other content, or all of it is more than Lambda takes.
     """
-    files: dict[str, bytes] = {}
+    files = {name: path.read_bytes() for name, path in others.items()}
     for wheel in wheels:
         for name, content in _files(wheel):
             if files.setdefault(name, content) != content:

@@ -24,6 +24,7 @@ RUN python -m pip uninstall --yes --quiet --root-user-action=ignore pip \
  && useradd --uid 10001 --gid 10001 --home-dir /tmp --no-create-home --shell /usr/sbin/nologin smartdrive \
  && install --directory --owner=10001 --group=10001 --mode=0700 /opt/smartdrive/api
 COPY --from=build /opt/venv /opt/venv
+COPY iac/database/rds-ca-rsa2048-g1.pem /opt/smartdrive/rds-ca.pem
 ENV PATH=/opt/venv/bin:$PATH \
     HOME=/tmp \
     PYTHONDONTWRITEBYTECODE=1 \

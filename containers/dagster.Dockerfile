@@ -27,6 +27,7 @@ RUN python -m pip uninstall --yes --quiet --root-user-action=ignore pip \
  && useradd --uid 10001 --gid 10001 --home-dir /tmp --no-create-home --shell /usr/sbin/nologin smartdrive \
  && install --directory --owner=10001 --group=10001 /opt/smartdrive/dagster /opt/smartdrive/scratch /run/smartdrive
 COPY --from=build /opt/venv /opt/venv
+COPY iac/database/rds-ca-rsa2048-g1.pem /opt/smartdrive/rds-ca.pem
 COPY containers/workspace.yaml /opt/smartdrive/workspace.yaml
 COPY ${DAGSTER_YAML} /opt/smartdrive/dagster/dagster.yaml
 ENV PATH=/opt/venv/bin:$PATH \

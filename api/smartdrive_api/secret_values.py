@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from pydantic import SecretStr
+from pydantic import BaseModel, Field, SecretStr, ValidationError
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
@@ -27,6 +27,25 @@ _FILE: Final = "file:"
 
 class SecretUnavailableError(RuntimeError):
     """A secret cannot be had; the message names where it was looked for, and never what it is."""
+
+
+class Login(BaseModel):
+    """Who comes to the database, and by what."""
+
+    username: str = Field(min_length=1)
+    password: str = Field(min_length=1, repr=False)
+
+    @classmethod
+    def of(cls, text: str, place: str) -> Login:
+        """The login that a text holds, as JSON with `username` and `password`.
+
+        Raises:
+            SecretUnavailableError: it holds none.
+        """
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError:  # it would quote
+            raise SecretUnavailableError(f"no JSON with username and password in {place}") from None
 
 
 def read_secret(reference: SecretStr) -> str:
@@ -46,6 +65,17 @@ def read_secret(reference: SecretStr) -> str:
             raise SecretUnavailableError(f"no secret can be read from {path}: {_reason(error)}") from None
         return _not_empty(secret, str(path))
     return _not_empty(text, "the setting itself")
+
+
+def read_login(reference: SecretStr) -> Login:
+    """The login that a setting holds or refers to.
+
+    Raises:
+        SecretUnavailableError: as for `read_secret`, or it is no login.
+    """
+    text = reference.get_secret_value()
+    place = text if text.startswith((_MANAGER, _FILE)) else "the setting itself"
+    return Login.of(read_secret(reference), place)
 
 
 def write_secret(reference: SecretStr, secret: str, *, only_if_new: bool = False) -> None:
@@ -92,7 +122,7 @@ def _from_manager(name: str) -> str:
 
     name, _, key = name.partition("#")
     try:
-        secret = _client().get_secret_value(SecretId=name).get("SecretString", "")
+        secret = _client().get_secret_value(SecretId=name, VersionStage="AWSCURRENT").get("SecretString", "")
     except (BotoCoreError, ClientError) as error:
         raise SecretUnavailableError(f"AWS Secrets Manager gives no {name}: {_reason(error)}") from None
     if key:

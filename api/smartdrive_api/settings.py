@@ -33,6 +33,11 @@ class Settings(BaseSettings):
         "without it the embedded one is started",
     )
     database_password: SecretStr | None = Field(default=None, description="Password for the URL (a secret)")
+    database_login: SecretStr | None = Field(
+        default=None,
+        description="Login for the URL, JSON with username and password (a secret); read anew when the database "
+        "refuses it",
+    )
     database_directory: Path = Field(
         default=Path(".smartdrive/api/postgres"), description="Where the embedded PostgreSQL keeps its data"
     )

@@ -7,8 +7,10 @@ import stat
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import boto3
 import jwt
 import pytest
+from moto import mock_aws
 from pydantic import SecretStr
 from smartdrive_api.identity.access_tokens import Access, AccessTokens, InvalidTokenError
 from smartdrive_api.identity.keys import KeyStore, Ring, dump, load, next_ring
@@ -128,3 +130,22 @@ def test_a_store_that_is_away_for_a_while_stops_nothing(two: Instances) -> None:
 def test_what_is_no_ring_is_refused(text: str) -> None:
     with pytest.raises(SecretUnavailableError, match="smartdrive-api keys rotate"):
         load(text)
+
+
+def test_a_ring_in_aws_is_read_by_one_kind_of_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "emulator")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
+    asked: set[str] = set()
+    with mock_aws():
+        boto3.setup_default_session()
+        ring = dump(next_ring(None, NOW, lead=LEAD, life=LIFE))
+        boto3.client("secretsmanager").create_secret(Name="ring", SecretString=ring)
+        assert boto3.DEFAULT_SESSION is not None
+        boto3.DEFAULT_SESSION.events.register(
+            "before-call.secretsmanager", lambda model, **_: asked.add(model.name)
+        )
+        store = KeyStore(Settings(signing_keys=SecretStr("secretsmanager:ring")), lambda: NOW)
+        assert len(store.jwks()) == 1
+    boto3.DEFAULT_SESSION = None
+    assert asked == {"GetSecretValue"}, "the function's role allows no other"

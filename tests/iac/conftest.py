@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -31,20 +32,21 @@ EMULATORS_BACKEND = 'terraform {\n  backend "local" {}\n}\n'
 
 
 @dataclass(frozen=True)
-class Environment:
-    """An applied environment.
+class Emulator:
+    """An AWS of this machine.
 
     Attributes:
-        endpoint: where the emulator answers.
+        endpoint: where it answers.
         record: calls that it was asked, one JSON object a line.
-        terraform: in the root module.
-        outputs: of the root module.
     """
 
     endpoint: str
     record: Path
-    terraform: Terraform
-    outputs: dict[str, Any]
+
+    def client(self, service: str) -> Any:
+        """Who sets things up."""
+        session = boto3.Session("emulator", "emulator", region_name=REGION)
+        return session.client(service, endpoint_url=self.endpoint)  # type: ignore[call-overload]
 
     def variables(self, key: str) -> dict[str, str]:
         """The AWS_ variables of a program that signs with a key of this id."""
@@ -62,8 +64,28 @@ class Environment:
         return [call for line in self.record.read_text().splitlines() if (call := json.loads(line))["key"] == key]
 
 
+@dataclass(frozen=True)
+class Environment(Emulator):
+    """An applied environment.
+
+    Attributes:
+        terraform: in the root module.
+        outputs: of the root module.
+    """
+
+    terraform: Terraform
+    outputs: dict[str, Any]
+
+    @cached_property
+    def modules(self) -> dict[str, list[dict[str, Any]]]:
+        """The resources of each module, as they were applied."""
+        root = self.terraform.shown()["values"]["root_module"]["child_modules"][0]
+        return {module["address"].rpartition(".")[2]: module["resources"] for module in root["child_modules"]}
+
+
 @contextmanager
-def _emulator(folder: Path) -> Iterator[tuple[str, Path]]:
+def emulator(folder: Path) -> Iterator[Emulator]:
+    """An emulator that lives as long; its record and log lie in the folder."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -81,10 +103,10 @@ def _emulator(folder: Path) -> Iterator[tuple[str, Path]]:
                 if client.connect_ex(("127.0.0.1", port)) == 0:
                     break
             time.sleep(0.1)
-        yield f"http://127.0.0.1:{port}", record
+        yield Emulator(f"http://127.0.0.1:{port}", record)
     finally:
         server.terminate()
-        server.wait(timeout=20)
+        server.wait(timeout=120)  # busy machines take their time
 
 
 def _certificate() -> dict[str, bytes]:
@@ -104,20 +126,18 @@ def _certificate() -> dict[str, bytes]:
     }
 
 
-@pytest.fixture(scope="session")
-def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environment]:
-    """`iac/envs/dev`, applied; at the end it is destroyed, and nothing of it may be left."""
+@contextmanager
+def dev(folder: Path) -> Iterator[tuple[Terraform, Emulator]]:
+    """`iac/envs/dev`, initialised, before an AWS of this machine."""
     binary()
-    folder = tmp_path_factory.mktemp("environment")
     copy = copy_of(folder)
     root = copy / "envs" / "dev"
     (root / "backend_override.tf").write_text(EMULATORS_BACKEND)
-    with _emulator(folder) as (endpoint, record):
-        aws = boto3.Session("emulator", "emulator", region_name=REGION)
-        certificate = aws.client("acm", endpoint_url=endpoint).import_certificate(**_certificate())
+    with emulator(folder) as aws:
+        certificate = aws.client("acm").import_certificate(**_certificate())
         registry = f"123456789012.dkr.ecr.{REGION}.amazonaws.com/smartdrive-dev"
         given = {
-            "aws_endpoint_url": endpoint,
+            "aws_endpoint_url": aws.endpoint,
             "api_domain": DOMAIN,
             "certificate_arn": certificate["CertificateArn"],
             # What is in the package matters to nobody here: the emulator runs no function.
@@ -133,9 +153,16 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environmen
         (root / "terraform.tfvars.json").write_text(json.dumps(given))
         terraform = Terraform(root, folder)
         terraform("init", "-input=false", "-no-color")
+        yield terraform, aws
+
+
+@pytest.fixture(scope="session")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environment]:
+    """`iac/envs/dev`, applied; at the end it is destroyed, and nothing of it may be left."""
+    with dev(tmp_path_factory.mktemp("environment")) as (terraform, aws):
         terraform("apply", "-auto-approve", "-input=false", "-no-color", "-parallelism=20")
         told = json.loads(terraform("output", "-json"))
-        yield Environment(endpoint, record, terraform, {name: one["value"] for name, one in told.items()})
+        yield Environment(aws.endpoint, aws.record, terraform, {name: one["value"] for name, one in told.items()})
         terraform("destroy", "-auto-approve", "-input=false", "-no-color", "-parallelism=20")
         assert "values" not in terraform.shown()
-        assert aws.client("s3", endpoint_url=endpoint).list_buckets()["Buckets"] == []
+        assert aws.client("s3").list_buckets()["Buckets"] == []

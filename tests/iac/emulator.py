@@ -1,7 +1,8 @@
 """An AWS of this machine: moto in a process of its own, with the calls of AWS IoT that it lacks, and a record.
 
 `python tests/iac/emulator.py PORT RECORD` serves until it is ended, and writes each call that was signed to the
-file RECORD: one JSON object a line with key (the access key's id), method, path, query and target.
+file RECORD: one JSON object a line with key (the access key's id), service, method, path, query, target and form
+(the action of a form).
 """
 
 from __future__ import annotations
@@ -10,10 +11,12 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterable
+from io import BytesIO
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
-_KEY = re.compile(r"Credential=([^/]+)/")
+_SIGNED = re.compile(r"Credential=([^/]+)/[^/]+/[^/]+/([^/]+)/")
 
 
 def _give_iot_tags() -> None:
@@ -66,11 +69,50 @@ def _let_markers_go() -> None:
     FakeDeleteMarker.dispose = dispose
 
 
+def _let_rotation_be_set_up() -> None:
+    """Setting a rotation up, moto calls the function at once, and fails where the secret has no value yet.
+
+    Here it is set up, and begun where somebody asks for it by a token: who asked calls the function.
+    """
+    from moto.secretsmanager.models import SecretsManagerBackend
+
+    def rotate_secret(
+        backend: SecretsManagerBackend,
+        secret_id: str,
+        client_request_token: str | None = None,
+        rotation_lambda_arn: str | None = None,
+        rotation_rules: dict[str, Any] | None = None,
+        rotate_immediately: bool = True,
+    ) -> str:
+        secret = backend.secrets[secret_id]
+        if rotation_lambda_arn and rotation_rules:
+            secret.rotation_lambda_arn = rotation_lambda_arn
+            secret.auto_rotate_after_days = rotation_rules["AutomaticallyAfterDays"]
+            secret.rotation_requested = secret.rotation_enabled = True
+        if rotate_immediately and client_request_token:
+            pending = {"createdate": 0, "version_id": client_request_token, "version_stages": ["AWSPENDING"]}
+            secret.versions[client_request_token] = pending
+        return str(secret.to_short_dict())
+
+    SecretsManagerBackend.rotate_secret = rotate_secret
+
+
+def _action(environ: dict[str, Any]) -> str:
+    """The action that a form names, as EC2's calls do; empty where it is no form. The body can be read again."""
+    if not environ.get("CONTENT_TYPE", "").startswith("application/x-www-form-urlencoded"):
+        return ""
+    body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+    environ["wsgi.input"] = BytesIO(body)
+    return parse_qs(body.decode()).get("Action", [""])[0]
+
+
 def _recording(app: Callable[..., Iterable[bytes]], record: Path) -> Callable[..., Iterable[bytes]]:
     def answer(environ: dict[str, Any], start: Any) -> Iterable[bytes]:
-        if signed := _KEY.search(environ.get("HTTP_AUTHORIZATION", "")):
+        if signed := _SIGNED.search(environ.get("HTTP_AUTHORIZATION", "")):
             call = {
                 "key": signed[1],
+                "service": signed[2],
+                "form": _action(environ),
                 "method": environ["REQUEST_METHOD"],
                 "path": environ["PATH_INFO"],
                 "query": environ.get("QUERY_STRING", ""),
@@ -89,6 +131,7 @@ if __name__ == "__main__":
     _give_iot_tags()
     _leave_out_conditions()
     _let_markers_go()
+    _let_rotation_be_set_up()
     serve, record = server.run_simple, Path(sys.argv[2])
     server.run_simple = lambda host, port, app, **options: serve(host, port, _recording(app, record), **options)
     server.main(["-H", "127.0.0.1", "-p", sys.argv[1]])

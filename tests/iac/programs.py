@@ -21,10 +21,10 @@ import pytest
 from pydantic import SecretStr
 from smartdrive_api.certificates.authority import KmsKey
 from smartdrive_api.secret_values import read_secret, write_secret
-from smartdrive_api.telemetry.landing import landing_at
 
 from smartdrive_dagster.landing import dead_letters
 from smartdrive_dagster.landing.store import LandingStore
+from tests.iac import functions
 from tests.iac.conftest import REGION, Environment
 from tests.messages import SECRET, VIN
 
@@ -33,21 +33,22 @@ _CLI: Final = "from smartdrive_dagster.cli import main; main()"
 _KMS: Final = "S3, SQS, Lambda and Secrets Manager use the key in the caller's name; an emulator encrypts nothing"
 _LAMBDA: Final = "Lambda does it in the function's name"
 _QUEUE: Final = "Lambda polls the queue in the function's name"
-_ECS: Final = "dagster_aws/ecs/launcher.py calls it; no ECS runs here"
+_FUNCTION_IN_THE_VPC: Final = {
+    "kms:Decrypt": _KMS,
+    "kms:GenerateDataKey": _KMS,
+    "logs:CreateLogStream": _LAMBDA,
+    "logs:PutLogEvents": _LAMBDA,
+    "ec2:AssignPrivateIpAddresses": _LAMBDA,
+    "ec2:CreateNetworkInterface": _LAMBDA,
+    "ec2:DeleteNetworkInterface": _LAMBDA,
+    "ec2:DescribeNetworkInterfaces": _LAMBDA,
+    "ec2:DescribeSubnets": _LAMBDA,
+    "ec2:UnassignPrivateIpAddresses": _LAMBDA,
+}
 # What a role may do though no program was seen doing it here.
 JUSTIFIED: Final[dict[str, dict[str, str]]] = {
-    "api": {
-        "kms:Decrypt": _KMS,
-        "kms:GenerateDataKey": _KMS,
-        "logs:CreateLogStream": _LAMBDA,
-        "logs:PutLogEvents": _LAMBDA,
-        "ec2:AssignPrivateIpAddresses": _LAMBDA,
-        "ec2:CreateNetworkInterface": _LAMBDA,
-        "ec2:DeleteNetworkInterface": _LAMBDA,
-        "ec2:DescribeNetworkInterfaces": _LAMBDA,
-        "ec2:DescribeSubnets": _LAMBDA,
-        "ec2:UnassignPrivateIpAddresses": _LAMBDA,
-    },
+    "api": _FUNCTION_IN_THE_VPC,
+    "rotation": _FUNCTION_IN_THE_VPC,
     "dlq_consumer": {
         "kms:Decrypt": _KMS,
         "kms:GenerateDataKey": _KMS,
@@ -67,23 +68,26 @@ JUSTIFIED: Final[dict[str, dict[str, str]]] = {
         "kms:Decrypt": _KMS,
         "kms:GenerateDataKey": _KMS,
     },
-    "daemon": dict.fromkeys(
-        (
-            *("ecs:RunTask", "ecs:TagResource", "ecs:DescribeTasks", "ecs:StopTask", "ecs:DescribeTaskDefinition"),
-            *("ec2:DescribeNetworkInterfaces", "iam:PassRole", "logs:GetLogEvents"),
-        ),
-        _ECS,
-    ),
+}
+# The same of what only an ECS launcher calls (test_dagster_on_ecs.py).
+ON_ECS: Final[dict[str, dict[str, str]]] = {
+    "daemon": {
+        "ecs:TagResource": "ECS asks for it when a task is started with tags",
+        "iam:PassRole": "ECS asks for it when a task is started with roles",
+        "ecs:StopTask": "run monitoring ends a run that takes too long, as the webserver is seen to do",
+    },
     "webserver": {
-        **dict.fromkeys(("ecs:DescribeTasks", "ecs:StopTask", "ecs:DescribeTaskDefinition"), _ECS),
-        **{
-            f"ssmmessages:{verb}{channel}Channel": "the agent of ECS Exec carries an operator's tunnel"
-            for verb in ("Create", "Open")
-            for channel in ("Control", "Data")
-        },
+        f"ssmmessages:{verb}{channel}Channel": "the agent of ECS Exec carries an operator's tunnel"
+        for verb in ("Create", "Open")
+        for channel in ("Control", "Data")
     },
 }
-_SERVICES: Final = {"secretsmanager": "secretsmanager", "TrentService": "kms"}
+_SERVICES: Final = {
+    "secretsmanager": "secretsmanager",
+    "TrentService": "kms",
+    "AmazonEC2ContainerServiceV20141113": "ecs",
+    "Logs_20140328": "logs",
+}
 PROGRAMS: Final = tuple(JUSTIFIED)
 
 
@@ -92,6 +96,8 @@ def action_of(call: dict[str, str]) -> tuple[str, str]:  # noqa: PLR0911 - a tab
     if call["target"]:
         service, _, verb = call["target"].partition(".")
         return f"{_SERVICES[service]}:{verb}", ""
+    if call["form"]:
+        return f"{call['service']}:{call['form']}", ""
     query = parse_qs(call["query"], keep_blank_values=True)
     bucket, _, key = call["path"].lstrip("/").partition("/")
     place = f"{bucket}/{key}" if key else bucket
@@ -136,11 +142,9 @@ def unused(statements: list[dict[str, Any]], calls: list[dict[str, str]], reason
 
 def roles(environment: Environment) -> dict[str, list[dict[str, Any]]]:
     """Statements of each role, as they were applied."""
-    modules = environment.terraform.shown()["values"]["root_module"]["child_modules"][0]["child_modules"]
-    (security,) = [module for module in modules if module["address"] == "module.smartdrive.module.security"]
     return {
         one["index"]: json.loads(one["values"]["policy"])["Statement"]
-        for one in security["resources"]
+        for one in environment.modules["security"]
         if one["type"] == "aws_iam_role_policy"
     }
 
@@ -173,17 +177,6 @@ def _code(environment: Environment, folder: Path) -> None:
     lake(environment, folder, "code", program=program)
 
 
-def _api(environment: Environment) -> None:
-    """The API's own clients: secrets, a batch to landing, a signature."""
-    kms = boto3.client("kms")
-    for secret in ("lake-secret", "signing-keys", "database-app"):
-        read_secret(SecretStr(f"secretsmanager:smartdrive-dev/{secret}"))
-    assert landing_at(environment.outputs["landing_url"]).put("telemetry/dt=2026-01-01/hr=00/app-1.jsonl.gz", b"x")
-    key = KmsKey(kms, "alias/smartdrive-dev/certificate")
-    assert len(key.sign(b"certificate", None, None)) == key.key_size // 8 == 384
-    kms.describe_key(KeyId="alias/smartdrive-dev/certificate")  # as _of_kms does, for the key's age
-
-
 def _operator() -> None:
     """The API's commands: a signing key is rotated, the authority is looked at."""
     from smartdrive_api.secret_values import exists
@@ -210,18 +203,21 @@ def sign_with(environment: Environment, key: str, patch: pytest.MonkeyPatch) -> 
     boto3.setup_default_session()
 
 
-def asked(environment: Environment, folder: Path, patch: pytest.MonkeyPatch) -> dict[str, list[dict[str, str]]]:
-    """Have each program work; what it asked."""
+def asked(
+    environment: Environment, folder: Path, port: int, patch: pytest.MonkeyPatch
+) -> dict[str, list[dict[str, str]]]:
+    """Have each program work; what it asked. On the port answers a database with all logins."""
     sign_with(environment, "administrator", patch)
     secrets = boto3.client("secretsmanager", region_name=REGION)
-    for secret in ("lake-secret", "signing-keys", "database-app"):
-        secrets.put_secret_value(SecretId=f"smartdrive-dev/{secret}", SecretString='{"username": "x"}')
+    for secret, value in functions.first_values(folder).items():
+        secrets.put_secret_value(SecretId=f"smartdrive-dev/{secret}", SecretString=value)
     _run(environment, folder)
     sign_with(environment, "run", patch)
     LandingStore(environment.outputs["landing_url"]).delete("events/dt=2026-01-01/hr=00/older.jsonl")
     _code(environment, folder)
     sign_with(environment, "api", patch)
-    _api(environment)
+    functions.api(environment, port, patch)
+    functions.rotate(environment, port, lambda key: sign_with(environment, key, patch), patch)
     sign_with(environment, "operator", patch)
     _operator()
     sign_with(environment, "dlq_consumer", patch)

@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -21,15 +19,14 @@ from typing import Any
 import psycopg
 import pytest
 import yaml
-from smartdrive_api import embedded
-from smartdrive_api.database import connect
-from smartdrive_api.migrations import upgrade
 
-from api.tests.conftest import copied, fresh_data, open_directory  # noqa: F401 - fixtures
-from tests.object_store import object_store
+from api.tests.conftest import fresh_data  # noqa: F401 - the fixture
+from tests.iac.conftest import REGION, emulator
+from tests.iac.database import as_login, as_on_rds, make_logins, owners, wait
+from tests.iac.programs import ON_ECS, missing, unused
+from tests.iac.terraform import Terraform, copy_of
 
 ROOT = Path(__file__).parents[2]
-LOGINS = ("api", "publisher", "dagster")
 LOCATION = """
 import dagster as dg
 
@@ -45,96 +42,42 @@ def job() -> None:
 
 
 @dg.sensor(job=job, minimum_interval_seconds=1, default_status=dg.DefaultSensorStatus.RUNNING)
-def ask(context: dg.SensorEvaluationContext) -> dg.RunRequest:
-    return dg.RunRequest(run_key="once")
+def ask(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+    return dg.SensorResult([dg.RunRequest(run_key="lives"), dg.RunRequest(run_key="is stopped")])
 
 
 defs = dg.Definitions(jobs=[job], sensors=[ask])
 """
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _wait(what: Callable[[], Any], seconds: float, process: subprocess.Popen[bytes] | None = None) -> Any:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if found := what():
-            return found
-        assert process is None or process.poll() is None
-        time.sleep(0.2)
-    pytest.fail("it did not happen in time")
-
-
 @pytest.fixture(scope="module")
 def port(fresh_data: Path) -> Iterator[int]:  # noqa: F811 - the fixture
-    """A PostgreSQL on the loopback, with passwords, the API's tables and all logins."""
-    with open_directory() as directory:
-        data = copied(fresh_data, directory / "pg")
-        hba = data / "pg_hba.conf"
-        hba.write_text("host all smartdrive 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n")
-        number = _free_port()
-        command = [embedded.binaries() / "postgres", "-D", data, "-c", "listen_addresses=127.0.0.1", "-p", number]
-        command += ["-c", "unix_socket_directories=", "-c", "fsync=off"]
-        server = embedded._popen([str(part) for part in command], embedded._account(), subprocess.DEVNULL)
-        try:
-            _wait(lambda: _answers(number), 30, server)
-            with psycopg.connect(_owner(number, "postgres"), autocommit=True) as connection:
-                connection.execute("create database smartdrive")
-            engine = connect(_owner(number, "smartdrive"))
-            upgrade(engine)
-            engine.dispose()
-            make_logins(number)
-            yield number
-        finally:
-            server.terminate()
-            server.wait(timeout=30)
-
-
-def _answers(port: int) -> bool:
-    try:
-        psycopg.connect(_owner(port, "postgres"), connect_timeout=2).close()
-    except psycopg.OperationalError:
-        return False
-    return True
-
-
-def _owner(port: int, database: str) -> str:
-    return f"postgresql://smartdrive@127.0.0.1:{port}/{database}"
-
-
-def make_logins(port: int) -> None:
-    passwords = [part for login in LOGINS for part in ("-v", f"{login}_password=of {login}")]
-    script = ROOT / "iac/database/roles.sql"
-    command = [str(embedded.binaries() / "psql"), "--no-psqlrc", "-q", *passwords, "-f", str(script)]
-    done = subprocess.run([*command, _owner(port, "smartdrive")], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-
-
-def as_login(port: int, login: str, statement: str, database: str = "smartdrive") -> None:
-    url = f"host=127.0.0.1 port={port} user={login} password='of {login}' dbname={database}"
-    with psycopg.connect(url) as connection:
-        connection.execute(statement)
+    with as_on_rds(fresh_data) as number:
+        yield number
 
 
 def test_each_login_may_do_its_own_and_nothing_else(port: int) -> None:
-    make_logins(port)  # it may be repeated
-    as_login(port, "api", "select count(*) from public.accounts")
-    as_login(port, "api", "select count(*) from serving.publications")
-    as_login(port, "publisher", "delete from serving.publications")
-    as_login(port, "dagster", "create table mine ()", "dagster")
+    make_logins(port, passwords=False)  # it may be repeated, and leaves passwords as they are
+    as_login(port, "api_a", "select count(*) from public.accounts")
+    as_login(port, "api_a", "select count(*) from serving.publications")
+    as_login(port, "publisher_a", "delete from serving.publications")
+    as_login(port, "dagster_a", "create table mine ()", "dagster")
+    assert as_login(port, "dagster_a", "select tableowner from pg_tables where tablename = 'mine'", "dagster") == [
+        ("dagster",)
+    ]
     refused = [
-        ("api", "delete from serving.publications", "smartdrive"),
-        ("publisher", "select count(*) from public.accounts", "smartdrive"),
-        ("dagster", "select 1", "smartdrive"),
-        ("api", "select 1", "dagster"),
+        ("api_a", "delete from serving.publications", "smartdrive"),
+        ("publisher_a", "select count(*) from public.accounts", "smartdrive"),
+        ("dagster_a", "select 1", "smartdrive"),
+        ("api_a", "select 1", "dagster"),
+        ("api_a", "alter role api_b password 'mine'", "smartdrive"),
+        ("api_a", "create schema mine", "smartdrive"),
     ]
     for login, statement, database in refused:
         with pytest.raises((psycopg.errors.InsufficientPrivilege, psycopg.OperationalError), match="denied"):
             as_login(port, login, statement, database)
+    with pytest.raises(psycopg.OperationalError, match=r"not permitted|password authentication failed"):
+        as_login(port, "api", "select 1")
 
 
 def test_the_instance_on_ecs_is_the_one_at_home_but_for_where_things_lie() -> None:
@@ -169,6 +112,39 @@ def task_metadata(cluster: str, task: str) -> Iterator[str]:
         server.server_close()
 
 
+STOP = """
+import sys
+from dagster import DagsterInstance
+with DagsterInstance.get() as instance:
+    (run,) = [run for run in instance.get_runs() if run.run_id in sys.argv[1]]
+    assert instance.run_launcher.terminate(run.run_id)
+"""
+LOOK = """
+import sys
+from dagster import DagsterInstance
+from dagster_aws.ecs.utils import get_task_logs
+with DagsterInstance.get() as instance:
+    (run,) = [run for run in instance.get_runs() if run.run_id in sys.argv[1]]
+    launcher = instance.run_launcher
+    launcher.check_run_worker_health(run)
+    # It asks for the log of a container that failed; the emulator's tasks have none.
+    print(get_task_logs(launcher.ecs, launcher.logs, sys.argv[2], sys.argv[3], "run"))
+"""
+
+
+def granted(folder: Path) -> dict[str, list[dict[str, Any]]]:
+    """Statements of each role, as the module security makes them."""
+    terraform = Terraform(copy_of(folder) / "modules" / "security", folder)
+    terraform.init()
+    said = terraform("test", "-json", "-verbose").splitlines()
+    state = json.loads(next(line for line in said if '"type":"test_state"' in line))
+    return {
+        one["index"]: json.loads(one["values"]["policy"])["Statement"]
+        for one in state["test_state"]["root_module"]["resources"]
+        if one["type"] == "aws_iam_role_policy"
+    }
+
+
 def _definition(family: str, container: str) -> dict[str, Any]:
     return {
         "family": family,
@@ -176,20 +152,40 @@ def _definition(family: str, container: str) -> dict[str, Any]:
         "requiresCompatibilities": ["FARGATE"],
         "cpu": "256",
         "memory": "512",
-        "containerDefinitions": [{"name": container, "image": "an-image", "memory": 512}],
+        "containerDefinitions": [
+            {
+                "name": container,
+                "image": "an-image",
+                "memory": 512,
+                "logConfiguration": {
+                    "logDriver": "awslogs",
+                    "options": {
+                        "awslogs-group": family,
+                        "awslogs-region": REGION,
+                        "awslogs-stream-prefix": container,
+                    },
+                },
+            }
+        ],
     }
 
 
+def _program(code: str, environment: dict[str, str], *arguments: str) -> str:
+    command = [sys.executable, *(["-c", code] if code else ["-m"]), *arguments]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 @pytest.mark.nightly
-def test_a_daemon_starts_a_run_as_a_task_and_the_task_ends_well(port: int, tmp_path: Path) -> None:
+@pytest.mark.timeout(600)
+def test_a_daemon_starts_runs_as_tasks_and_asks_no_more_than_its_role_allows(port: int, tmp_path: Path) -> None:
     home, location = tmp_path / "home", tmp_path / "location.py"
     home.mkdir()
     (home / "dagster.yaml").write_text((ROOT / "containers/dagster-ecs.yaml").read_text())
     location.write_text(LOCATION)
-    with object_store(tmp_path / "aws"):
-        import boto3
-
-        ecs, ec2 = boto3.client("ecs"), boto3.client("ec2")
+    with emulator(tmp_path) as aws:
+        ecs, ec2, logs = (aws.client(service) for service in ("ecs", "ec2", "logs"))
         ecs.create_cluster(clusterName="smartdrive-test")
         for family, name in (("smartdrive-test-run", "run"), ("smartdrive-test-daemon", "daemon")):
             ecs.register_task_definition(**_definition(family, name))
@@ -208,36 +204,48 @@ def test_a_daemon_starts_a_run_as_a_task_and_the_task_ends_well(port: int, tmp_p
                 "DAGSTER_DISABLE_TELEMETRY": "1",
                 "DAGSTER_POSTGRES_HOST": "127.0.0.1",
                 "DAGSTER_POSTGRES_PORT": str(port),
+                "DAGSTER_POSTGRES_USER": "dagster_a",
                 "DAGSTER_POSTGRES_PASSWORD": "of dagster",
                 "SMARTDRIVE_RUN_TASK": "smartdrive-test-run",
                 "ECS_CONTAINER_METADATA_URI_V4": uri,
             }
+            as_daemon, as_webserver = (environment | aws.variables(key) for key in ("daemon", "webserver"))
             with (tmp_path / "daemon.log").open("wb") as log:
                 command = [sys.executable, "-m", "dagster._daemon", "run", "-f", str(location)]
-                daemon = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+                daemon = subprocess.Popen(command, env=as_daemon, stdout=log, stderr=log)
                 try:
-                    (started,) = _wait(lambda: _tasks_of_runs(ecs), 180, daemon)
+                    started, stopped = wait(lambda: _both(_tasks_of_runs(ecs)), 180, daemon)
                 finally:
                     daemon.terminate()
                     daemon.wait(timeout=30)
+            told = json.dumps(stopped["overrides"])
+            logs.create_log_group(logGroupName="smartdrive-test-run")
+            stream = f"run/run/{stopped['taskArn'].rpartition('/')[2]}"
+            logs.create_log_stream(logGroupName="smartdrive-test-run", logStreamName=stream)
+            _program(STOP, as_webserver, told)
+            looked = _program(LOOK, as_daemon, told, stopped["clusterArn"], stopped["taskArn"])
+            assert looked.strip() == "[]"
         details = {one["name"]: one["value"] for one in started["attachments"][0]["details"]}
         assert details["subnetId"] == subnet
         (override,) = started["overrides"]["containerOverrides"]
         assert override["name"] == "run"
         assert override["command"][:3] == ["dagster", "api", "execute_run"]
         assert len(json.dumps(started["overrides"])) < 8192  # all that ECS takes
-        done = subprocess.run(
-            [sys.executable, "-m", *override["command"]],
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    assert done.returncode == 0, done.stderr
-    assert "said in a task" in done.stdout  # CloudWatch has it, metrics too
-    with psycopg.connect(_owner(port, "dagster")) as connection:
-        assert connection.execute("select status from runs").fetchall() == [("SUCCESS",)]
+        said = _program("", environment, *override["command"])
+        calls = {role: aws.calls(role) for role in ON_ECS}
+    assert "said in a task" in said  # CloudWatch has it, metrics too
+    with psycopg.connect(owners(port, "dagster")) as connection:
+        statuses = connection.execute("select status from runs order by status").fetchall()
+    assert statuses == [("CANCELING",), ("SUCCESS",)]
     assert sorted(path.name for path in home.rglob("*")) == ["dagster.yaml"]  # a read-only root bears it
+    allowed = granted(tmp_path)
+    for role, reasons in ON_ECS.items():
+        assert missing(allowed[role], calls[role]) == set()
+        assert unused(allowed[role], calls[role], reasons) == set()
+
+
+def _both(tasks: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return tasks if len(tasks) == 2 else []
 
 
 def _tasks_of_runs(ecs: Any) -> list[dict[str, Any]]:

@@ -222,6 +222,23 @@ def test_what_the_containers_are_told_is_what_the_lake_reads(
     assert settings.emf_metrics
 
 
+def test_every_way_to_the_database_sees_who_it_is(compute: Resources) -> None:
+    function = "/var/task/rds-ca.pem"
+    api = compute["aws_lambda_function.api"]["environment"][0]["variables"]["SMARTDRIVE_API_DATABASE_URL"]
+    rotated = json.loads(
+        compute["aws_lambda_function.rotation"]["environment"][0]["variables"]["SMARTDRIVE_ROTATION_SECRETS"]
+    )
+    container = "/opt/smartdrive/rds-ca.pem"
+    told = {task: environment_of(compute, task) for task in ("webserver", "daemon", "code", "run", "operator")}
+    urls = [(url, container) for one in told.values() for url in one.values() if url.startswith("postgresql:")]
+    urls += [(one["database_url"], function) for one in rotated.values()] + [(api, function)]
+    assert len(urls) == 7
+    for url, file in urls:
+        assert url.partition("?")[2] == f"sslmode=verify-full&sslrootcert={file}"
+    for task in ("webserver", "daemon", "code", "run"):
+        assert (told[task]["PGSSLMODE"], told[task]["PGSSLROOTCERT"]) == ("verify-full", container)
+
+
 def test_what_the_instance_asks_for_is_what_its_containers_are_told(compute: Resources) -> None:
     asked = set(re.findall(r"env: ([A-Z_]+)", (ROOT / "containers/dagster-ecs.yaml").read_text()))
     assert asked

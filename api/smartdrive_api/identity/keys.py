@@ -161,7 +161,7 @@ class KeyStore:
             return self._ring
 
     def _read(self) -> Ring:
-        if not exists(self._reference) and self._reference.get_secret_value().startswith("file:"):
+        if self._reference.get_secret_value().startswith("file:") and not exists(self._reference):
             first = next_ring(None, self._now(), lead=self._lead, life=self._life)
             write_secret(self._reference, dump(first), only_if_new=True)
         try:

@@ -33,8 +33,8 @@ resource "aws_lambda_function" "api" {
     variables = {
       SMARTDRIVE_API_ISSUER                = "https://${var.api_domain}"
       SMARTDRIVE_API_LANDING_URL           = "s3://${var.bucket_names.landing}"
-      SMARTDRIVE_API_DATABASE_URL          = "postgresql://api@${local.database_url}"
-      SMARTDRIVE_API_DATABASE_PASSWORD     = "secretsmanager:${var.name}/database-app#password"
+      SMARTDRIVE_API_DATABASE_URL          = "postgresql://${local.database}/${var.database.name}?${local.database_tls.function}"
+      SMARTDRIVE_API_DATABASE_LOGIN        = "secretsmanager:${var.name}/database-app"
       SMARTDRIVE_API_SIGNING_KEYS          = "secretsmanager:${var.name}/signing-keys"
       SMARTDRIVE_API_LAKE_SECRET           = "secretsmanager:${var.name}/lake-secret"
       SMARTDRIVE_API_CERTIFICATE_AUTHORITY = "kms:${var.kms_key_arns.certificate}"

@@ -10,7 +10,8 @@ locals {
     DAGSTER_HOME              = "/opt/smartdrive/dagster"
     DAGSTER_DISABLE_TELEMETRY = "1"
     PYTHONUNBUFFERED          = "1"
-    PGSSLMODE                 = "require"
+    PGSSLMODE                 = "verify-full"
+    PGSSLROOTCERT             = local.authorities.container
     DAGSTER_POSTGRES_HOST     = var.database.host
     DAGSTER_POSTGRES_PORT     = tostring(var.database.port)
     SMARTDRIVE_RUN_TASK       = "${var.name}-run"
@@ -21,7 +22,7 @@ locals {
     SMARTDRIVE_LAKE_URL    = var.lake_url
     SMARTDRIVE_LANDING_URL = "s3://${var.bucket_names.landing}"
     SMARTDRIVE_STATE_URL   = "s3://${var.bucket_names.state}/state"
-    SMARTDRIVE_SERVING_URL = "postgresql://publisher@${local.database_url}"
+    SMARTDRIVE_SERVING_URL = "postgresql://${local.database}/${var.database.name}?${local.database_tls.container}"
     SMARTDRIVE_EMF_METRICS = "true"
   }, var.lake_environment)
 
@@ -30,18 +31,25 @@ locals {
     HOME                                 = "/tmp"
     SMARTDRIVE_API_ISSUER                = "https://${var.api_domain}"
     SMARTDRIVE_API_LANDING_URL           = "s3://${var.bucket_names.landing}"
-    SMARTDRIVE_API_DATABASE_URL          = "postgresql://${var.database.owner}@${local.database_url}"
+    SMARTDRIVE_API_DATABASE_URL          = "postgresql://${var.database.owner}@${local.database}/${var.database.name}?${local.database_tls.container}"
     SMARTDRIVE_API_DATABASE_PASSWORD     = "secretsmanager:${var.database.master_secret_arn}#password"
     SMARTDRIVE_API_SIGNING_KEYS          = "secretsmanager:${var.name}/signing-keys"
     SMARTDRIVE_API_LAKE_SECRET           = "secretsmanager:${var.name}/lake-secret"
     SMARTDRIVE_API_CERTIFICATE_AUTHORITY = "kms:${var.kms_key_arns.certificate}"
   }
 
-  dagster_secrets = { DAGSTER_POSTGRES_PASSWORD = "${var.secret_arns["database-dagster"]}:password::" }
+  # User and password: a rotation changes both.
+  dagster_secrets = {
+    DAGSTER_POSTGRES_USER     = "${aws_secretsmanager_secret.login["database-dagster"].arn}:username::"
+    DAGSTER_POSTGRES_PASSWORD = "${aws_secretsmanager_secret.login["database-dagster"].arn}:password::"
+  }
 
   sensor_secrets = merge(
     local.dagster_secrets,
-    { PGPASSWORD = "${var.secret_arns["database-serving"]}:password::" },
+    {
+      PGUSER     = "${aws_secretsmanager_secret.login["database-serving"].arn}:username::"
+      PGPASSWORD = "${aws_secretsmanager_secret.login["database-serving"].arn}:password::"
+    },
     { for key in var.alerting_keys : "SMARTDRIVE_${upper(key)}" => "${var.secret_arns["alerting"]}:${key}::" },
   )
 

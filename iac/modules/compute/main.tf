@@ -1,11 +1,14 @@
 data "aws_region" "current" {}
 
 locals {
-  log_groups = toset(["api", "webserver", "daemon", "code", "run", "operator"])
+  log_groups = toset(["api", "webserver", "daemon", "code", "run", "operator", "rotation"])
   region     = data.aws_region.current.name
 
-  # The logins that iac/database/roles.sql makes.
-  database_url = "${var.database.host}:${var.database.port}/${var.database.name}?sslmode=require"
+  # RDS's authorities (iac/database/rds-ca-rsa2048-g1.pem): where the images and the function's package have them.
+  authorities = { container = "/opt/smartdrive/rds-ca.pem", function = "/var/task/rds-ca.pem" }
+
+  database     = "${var.database.host}:${var.database.port}"
+  database_tls = { for place, file in local.authorities : place => "sslmode=verify-full&sslrootcert=${file}" }
 }
 
 resource "aws_cloudwatch_log_group" "this" {

@@ -8,6 +8,11 @@ output "api_function_arn" {
   value       = aws_lambda_function.api.arn
 }
 
+output "rotation_function_name" {
+  description = "Name of the function that rotates the database's logins."
+  value       = aws_lambda_function.rotation.function_name
+}
+
 output "api_alias_name" {
   description = "The alias that the load balancer calls."
   value       = aws_lambda_alias.live.name
@@ -69,6 +74,6 @@ output "repository_arns" {
 }
 
 output "log_group_names" {
-  description = "Log groups: api, webserver, daemon, code, run, operator."
+  description = "Log groups: api, webserver, daemon, code, run, operator, rotation."
   value       = { for key, group in aws_cloudwatch_log_group.this : key => group.name }
 }

@@ -39,6 +39,7 @@ variable "security_group_ids" {
     load_balancer = string
     api           = string
     dagster       = string
+    rotation      = string
   })
 }
 
@@ -47,6 +48,7 @@ variable "role_arns" {
   type = object({
     api               = string
     operator          = string
+    rotation          = string
     scheduler         = string
     dagster_execution = string
     webserver         = string
@@ -71,10 +73,10 @@ variable "secret_arns" {
 
   validation {
     condition = alltrue([
-      for secret in ["lake-secret", "signing-keys", "database-app", "database-serving", "database-dagster"] :
+      for secret in ["lake-secret", "signing-keys", "alerting"] :
       contains(keys(var.secret_arns), secret)
     ])
-    error_message = "secret_arns needs lake-secret, signing-keys, database-app, database-serving and database-dagster."
+    error_message = "secret_arns needs lake-secret, signing-keys and alerting."
   }
 }
 
@@ -304,8 +306,19 @@ variable "log_retention_days" {
   }
 }
 
+variable "rotation_days" {
+  description = "How often the logins of the database rotate (days). The one before is valid as long again."
+  type        = number
+  default     = 30
+
+  validation {
+    condition     = var.rotation_days >= 1 && var.rotation_days <= 90
+    error_message = "rotation_days is between 1 and 90."
+  }
+}
+
 variable "deletion_protection" {
-  description = "Whether the load balancer refuses to be deleted."
+  description = "Whether the load balancer refuses to be deleted, and a secret that was can be restored for 30 days."
   type        = bool
   default     = true
 }

@@ -1,4 +1,10 @@
+data "aws_region" "current" {}
+
 locals {
+  # By these all clients see who the database is (modules/compute); each region has its own.
+  authority   = "rds-ca-rsa2048-g1"
+  authorities = file("${path.module}/../../database/${local.authority}.pem")
+
   port          = 5432
   database_name = "smartdrive"
 }
@@ -80,6 +86,7 @@ resource "aws_db_instance" "this" {
   publicly_accessible    = false
   multi_az               = var.is_multi_az
   parameter_group_name   = aws_db_parameter_group.this.name
+  ca_cert_identifier     = local.authority
 
   backup_retention_period   = var.backup_retention_days
   backup_window             = "01:00-02:00"
@@ -96,4 +103,11 @@ resource "aws_db_instance" "this" {
   performance_insights_kms_key_id = var.kms_key_arns.data
 
   depends_on = [aws_cloudwatch_log_group.this]
+
+  lifecycle {
+    precondition {
+      condition     = strcontains(local.authorities, "\n# ${data.aws_region.current.name}\n")
+      error_message = "No client would know the database: iac/database/${local.authority}.pem has no root of this region. The module's README says where it comes from."
+    }
+  }
 }

@@ -101,6 +101,7 @@ module "observability" {
   name                     = var.name
   log_group_names          = module.compute.log_group_names
   api_function_name        = module.compute.api_function_name
+  rotation_function_name   = module.compute.rotation_function_name
   load_balancer_arn_suffix = module.compute.load_balancer_arn_suffix
   target_group_arn_suffix  = module.compute.target_group_arn_suffix
   dlq_name                 = module.ingestion.dlq_name

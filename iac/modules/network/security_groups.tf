@@ -2,6 +2,7 @@ locals {
   groups = {
     load_balancer = "The API's front door"
     api           = "The API's function"
+    rotation      = "The function that rotates logins of the database"
     dagster       = "Dagster: webserver, daemon, code location and runs"
     database      = "PostgreSQL"
     endpoints     = "Interface endpoints of AWS services"
@@ -9,11 +10,13 @@ locals {
 
   # Who may open a connection to whom: each pair is one rule on either side, and nothing else is allowed within.
   allowed = {
-    "api-database"      = { from = "api", to = "database", port = 5432 }
-    "dagster-database"  = { from = "dagster", to = "database", port = 5432 }
-    "api-endpoints"     = { from = "api", to = "endpoints", port = 443 }
-    "dagster-endpoints" = { from = "dagster", to = "endpoints", port = 443 }
-    "dagster-code"      = { from = "dagster", to = "dagster", port = 4000 }
+    "api-database"       = { from = "api", to = "database", port = 5432 }
+    "rotation-database"  = { from = "rotation", to = "database", port = 5432 }
+    "dagster-database"   = { from = "dagster", to = "database", port = 5432 }
+    "api-endpoints"      = { from = "api", to = "endpoints", port = 443 }
+    "rotation-endpoints" = { from = "rotation", to = "endpoints", port = 443 }
+    "dagster-endpoints"  = { from = "dagster", to = "endpoints", port = 443 }
+    "dagster-code"       = { from = "dagster", to = "dagster", port = 4000 }
   }
 
   # The load balancer calls a function through AWS and needs no way out. Dagster tells people of alerts and asks for

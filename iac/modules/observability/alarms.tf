@@ -64,6 +64,12 @@ locals {
       statistic = "Maximum", comparison = "GreaterThanThreshold", threshold = 0, period = 300, periods = 1, of = 1
       missing   = "notBreaching"
     }
+    rotation-fails = {
+      text      = "A login of the database was not rotated."
+      metric    = "Errors", namespace = "AWS/Lambda", dimensions = { FunctionName = var.rotation_function_name }
+      statistic = "Sum", comparison = "GreaterThanThreshold", threshold = 0, period = 3600, periods = 1, of = 1
+      missing   = "notBreaching" # it is called once a month
+    }
     database-storage = {
       text      = "Less than 15 % of the database's storage is free."
       metric    = "FreeStorageSpace", namespace = "AWS/RDS", dimensions = { DBInstanceIdentifier = var.database.identifier }

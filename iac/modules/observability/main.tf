@@ -12,7 +12,7 @@ locals {
   runbook = { for section in [
     "api-error-rate", "api-latency", "api-throttled", "budget-burns-fast", "budget-burns-slowly", "landing-lags",
     "lake-is-silent", "gold-is-behind", "runs-fail", "dead-letters", "delivery-fails", "delivery-is-late", "database-storage",
-    "database-connections", "service-is-down",
+    "database-connections", "rotation-fails", "service-is-down",
   ] : section => "${var.runbook_url}#${section}" }
 }
 

@@ -23,6 +23,11 @@ variable "api_function_name" {
   type        = string
 }
 
+variable "rotation_function_name" {
+  description = "The function that rotates the database's logins."
+  type        = string
+}
+
 variable "load_balancer_arn_suffix" {
   description = "The load balancer, as CloudWatch's dimension names it."
   type        = string

@@ -23,9 +23,12 @@ locals {
   role_arns   = { for key, role in local.roles : key => "arn:${local.partition}:iam::${local.account_id}:role/${local.role_names[key]}" }
   role_names  = { for key, role in local.roles : key => "${var.name}-${replace(key, "_", "-")}" }
 
-  log_group_names = ["api", "webserver", "daemon", "code", "run", "operator", "dlq-consumer", "firehose", "flow"]
+  log_group_names = ["api", "webserver", "daemon", "code", "run", "operator", "rotation", "dlq-consumer", "firehose", "flow"]
   log_groups      = { for group in local.log_group_names : group => "arn:${local.partition}:logs:${local.here}:log-group:/smartdrive/${var.name}/${group}" }
 
+  # Module compute makes these.
+  logins = ["database-app", "database-serving", "database-dagster"]
+
   # The random end that Secrets Manager gives to an ARN has six characters.
-  secret_patterns = { for secret in keys(local.secrets) : secret => "arn:${local.partition}:secretsmanager:${local.here}:secret:${var.name}/${secret}-??????" }
+  secret_patterns = { for secret in concat(keys(local.secrets), local.logins) : secret => "arn:${local.partition}:secretsmanager:${local.here}:secret:${var.name}/${secret}-??????" }
 }

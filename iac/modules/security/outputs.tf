@@ -8,7 +8,7 @@ output "kms_key_arns" {
 }
 
 output "secret_arns" {
-  description = "Secrets by name: lake-secret, signing-keys, database-app, database-serving, database-dagster, alerting."
+  description = "Secrets by name: lake-secret, signing-keys, alerting."
   value       = { for name, secret in aws_secretsmanager_secret.this : name => secret.arn }
 }
 

@@ -5,6 +5,7 @@ locals {
   roles = {
     api               = { service = "lambda.amazonaws.com", condition = {} }
     dlq_consumer      = { service = "lambda.amazonaws.com", condition = {} }
+    rotation          = { service = "lambda.amazonaws.com", condition = {} }
     dagster_execution = { service = "ecs-tasks.amazonaws.com", condition = local.own_account }
     webserver         = { service = "ecs-tasks.amazonaws.com", condition = local.own_account }
     daemon            = { service = "ecs-tasks.amazonaws.com", condition = local.own_account }

@@ -48,6 +48,41 @@ locals {
     }
   }
 
+  # Lambda makes a function's network interfaces with the function's role; AWS takes no resource for these.
+  in_the_vpc = {
+    Sid    = "NetworkInterfaces"
+    Effect = "Allow"
+    Action = [
+      "ec2:AssignPrivateIpAddresses", "ec2:CreateNetworkInterface", "ec2:DeleteNetworkInterface",
+      "ec2:DescribeNetworkInterfaces", "ec2:DescribeSubnets", "ec2:UnassignPrivateIpAddresses",
+    ]
+    Resource = ["*"]
+  }
+  # The function's own code has no business with them.
+  no_vpc_from_within = {
+    for function in ["api", "rotation"] : function => {
+      Sid       = "NoNetworkInterfacesFromWithin"
+      Effect    = "Deny"
+      Action    = ["ec2:*"]
+      Resource  = ["*"]
+      Condition = { ArnEquals = { "lambda:SourceFunctionArn" = "arn:${local.partition}:lambda:${local.here}:function:${var.name}-${function}" } }
+    }
+  }
+  opens_its_environment = {
+    Sid       = "OpenItsEnvironment"
+    Effect    = "Allow"
+    Action    = ["kms:Decrypt"]
+    Resource  = [aws_kms_key.data.arn]
+    Condition = local.via.lambda
+  }
+  opens_and_seals_secrets = {
+    Sid       = "OpenAndSealSecrets"
+    Effect    = "Allow"
+    Action    = ["kms:Decrypt", "kms:GenerateDataKey"]
+    Resource  = [aws_kms_key.data.arn]
+    Condition = local.via.secretsmanager
+  }
+
   statements = merge(local.programs, local.services)
 
   programs = {
@@ -67,33 +102,36 @@ locals {
         Resource = [for secret in ["lake-secret", "signing-keys", "database-app"] : local.secret_patterns[secret]]
       },
       local.decrypts_secrets,
-      {
-        Sid       = "OpenItsEnvironment"
-        Effect    = "Allow"
-        Action    = ["kms:Decrypt"]
-        Resource  = [aws_kms_key.data.arn]
-        Condition = local.via.lambda
-      },
+      local.opens_its_environment,
       local.signs_certificates[0],
       local.signs_certificates[1],
+      local.in_the_vpc,
+      local.no_vpc_from_within["api"],
+    ]
+
+    # The login in use gives its twin a password (iac/database/rotation.sql): no owner's password is needed.
+    rotation = [
+      local.writes_logs["rotation"],
       {
-        # Lambda makes the function's network interfaces with the function's role; AWS takes no resource for these.
-        Sid    = "NetworkInterfaces"
+        Sid    = "RotateLogins"
         Effect = "Allow"
         Action = [
-          "ec2:AssignPrivateIpAddresses", "ec2:CreateNetworkInterface", "ec2:DeleteNetworkInterface",
-          "ec2:DescribeNetworkInterfaces", "ec2:DescribeSubnets", "ec2:UnassignPrivateIpAddresses",
+          "secretsmanager:DescribeSecret", "secretsmanager:GetSecretValue", "secretsmanager:PutSecretValue",
+          "secretsmanager:UpdateSecretVersionStage",
         ]
-        Resource = ["*"]
+        Resource = [for secret in local.logins : local.secret_patterns[secret]]
       },
+      local.opens_and_seals_secrets,
+      local.opens_its_environment,
       {
-        # The function's own code has no business with them.
-        Sid       = "NoNetworkInterfacesFromWithin"
-        Effect    = "Deny"
-        Action    = ["ec2:*"]
-        Resource  = ["*"]
-        Condition = { ArnEquals = { "lambda:SourceFunctionArn" = "arn:${local.partition}:lambda:${local.here}:function:${var.name}-api" } }
+        Sid       = "StartServicesAnew"
+        Effect    = "Allow"
+        Action    = ["ecs:UpdateService"]
+        Resource  = [for service in ["webserver", "daemon", "code"] : "arn:${local.partition}:ecs:${local.here}:service/${var.name}/${service}"]
+        Condition = { ArnEquals = { "ecs:cluster" = local.cluster_arn } }
       },
+      local.in_the_vpc,
+      local.no_vpc_from_within["rotation"],
     ]
 
     dlq_consumer = [
@@ -274,13 +312,7 @@ locals {
         Action   = ["secretsmanager:DescribeSecret", "secretsmanager:PutSecretValue"]
         Resource = [local.secret_patterns["signing-keys"]]
       },
-      {
-        Sid       = "OpenAndSealSecrets"
-        Effect    = "Allow"
-        Action    = ["kms:Decrypt", "kms:GenerateDataKey"]
-        Resource  = [aws_kms_key.data.arn]
-        Condition = local.via.secretsmanager
-      },
+      local.opens_and_seals_secrets,
       local.signs_certificates[0],
       local.signs_certificates[1],
     ]

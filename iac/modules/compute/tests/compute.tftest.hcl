@@ -23,6 +23,18 @@ mock_provider "aws" {
   mock_resource "aws_ecs_task_definition" {
     defaults = { arn = "arn:aws:ecs:eu-central-1:123456789012:task-definition/smartdrive-test-any:1" }
   }
+  override_resource {
+    target = aws_secretsmanager_secret.login["database-app"]
+    values = { arn = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:smartdrive-test/database-app-aaaaaa" }
+  }
+  override_resource {
+    target = aws_secretsmanager_secret.login["database-serving"]
+    values = { arn = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:smartdrive-test/database-serving-aaaaaa" }
+  }
+  override_resource {
+    target = aws_secretsmanager_secret.login["database-dagster"]
+    values = { arn = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:smartdrive-test/database-dagster-aaaaaa" }
+  }
   mock_resource "aws_service_discovery_service" {
     defaults = { arn = "arn:aws:servicediscovery:eu-central-1:123456789012:service/srv-e4anhexample0004" }
   }
@@ -33,10 +45,11 @@ variables {
   vpc_id             = "vpc-0a1b2c3d4e5f67890"
   public_subnet_ids  = ["subnet-0000000000000000a", "subnet-0000000000000000b", "subnet-0000000000000000c"]
   private_subnet_ids = ["subnet-0000000000000001a", "subnet-0000000000000001b", "subnet-0000000000000001c"]
-  security_group_ids = { load_balancer = "sg-00000000000000001", api = "sg-00000000000000002", dagster = "sg-00000000000000003" }
+  security_group_ids = { load_balancer = "sg-00000000000000001", api = "sg-00000000000000002", dagster = "sg-00000000000000003", rotation = "sg-00000000000000004" }
   role_arns = {
     api               = "arn:aws:iam::123456789012:role/smartdrive-test-api"
     operator          = "arn:aws:iam::123456789012:role/smartdrive-test-operator"
+    rotation          = "arn:aws:iam::123456789012:role/smartdrive-test-rotation"
     scheduler         = "arn:aws:iam::123456789012:role/smartdrive-test-scheduler"
     dagster_execution = "arn:aws:iam::123456789012:role/smartdrive-test-dagster-execution"
     webserver         = "arn:aws:iam::123456789012:role/smartdrive-test-webserver"
@@ -50,12 +63,9 @@ variables {
     certificate = "arn:aws:kms:eu-central-1:123456789012:key/00000000-0000-4000-8000-000000000003"
   }
   secret_arns = {
-    lake-secret      = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:smartdrive-test/lake-secret-aaaaaa"
-    signing-keys     = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:smartdrive-test/signing-keys-aaaaaa"
-    database-app     = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:smartdrive-test/database-app-aaaaaa"
-    database-serving = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:smartdrive-test/database-serving-aaaaaa"
-    database-dagster = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:smartdrive-test/database-dagster-aaaaaa"
-    alerting         = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:smartdrive-test/alerting-aaaaaa"
+    lake-secret  = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:smartdrive-test/lake-secret-aaaaaa"
+    signing-keys = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:smartdrive-test/signing-keys-aaaaaa"
+    alerting     = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:smartdrive-test/alerting-aaaaaa"
   }
   bucket_names = { landing = "smartdrive-test-123456789012-landing", state = "smartdrive-test-123456789012-state", logs = "smartdrive-test-123456789012-logs" }
   lake_url     = "s3://smartdrive-test-123456789012-lake/lake"
@@ -123,7 +133,7 @@ run "everything" {
     error_message = "The function runs in the private subnets."
   }
   assert {
-    condition     = alltrue([for name in ["DATABASE_PASSWORD", "SIGNING_KEYS", "LAKE_SECRET"] : startswith(aws_lambda_function.api.environment[0].variables["SMARTDRIVE_API_${name}"], "secretsmanager:smartdrive-test/")])
+    condition     = alltrue([for name in ["DATABASE_LOGIN", "SIGNING_KEYS", "LAKE_SECRET"] : startswith(aws_lambda_function.api.environment[0].variables["SMARTDRIVE_API_${name}"], "secretsmanager:smartdrive-test/")])
     error_message = "The function's environment names secrets and holds none."
   }
   assert {
@@ -135,8 +145,8 @@ run "everything" {
     error_message = "No container keeps a capability of the kernel."
   }
   assert {
-    condition     = alltrue([for key in ["webserver", "daemon", "code", "run"] : strcontains(aws_ecs_task_definition.this[key].container_definitions, "{\"name\":\"PGSSLMODE\",\"value\":\"require\"}")])
-    error_message = "Dagster's way to its database is encrypted."
+    condition     = alltrue([for key in ["webserver", "daemon", "code", "run"] : strcontains(aws_ecs_task_definition.this[key].container_definitions, "{\"name\":\"PGSSLMODE\",\"value\":\"verify-full\"},{\"name\":\"PGSSLROOTCERT\",\"value\":\"/opt/smartdrive/rds-ca.pem\"}")])
+    error_message = "Dagster sees who its database is."
   }
   assert {
     condition     = length(distinct([for task in aws_ecs_task_definition.this : task.task_role_arn])) == 5
@@ -184,6 +194,43 @@ run "everything" {
   }
 }
 
+run "rotation" {
+  command = apply
+
+  assert {
+    condition     = toset(keys(aws_secretsmanager_secret_rotation.this)) == toset(["database-app", "database-serving", "database-dagster"]) && alltrue([for key, one in aws_secretsmanager_secret_rotation.this : one.secret_id == aws_secretsmanager_secret.login[key].id && one.rotation_lambda_arn == aws_lambda_function.rotation.arn && one.rotation_rules[0].automatically_after_days == 30 && !one.rotate_immediately])
+    error_message = "All logins of the database rotate by themselves."
+  }
+  assert {
+    condition     = alltrue([for key, secret in aws_secretsmanager_secret.login : secret.name == "smartdrive-test/${key}" && secret.kms_key_id == var.kms_key_arns.data && secret.recovery_window_in_days == 30])
+    error_message = "Logins are sealed with our key and can be restored for 30 days."
+  }
+  assert {
+    condition     = alltrue([for key, one in aws_lambda_permission.rotation : one.principal == "secretsmanager.amazonaws.com" && one.source_arn == aws_secretsmanager_secret.login[key].arn && one.function_name == aws_lambda_function.rotation.function_name])
+    error_message = "Secrets Manager may call the function for these secrets, and nobody else may."
+  }
+  assert {
+    condition     = aws_lambda_function.rotation.role == var.role_arns.rotation && aws_lambda_function.rotation.handler == "smartdrive_api.rotation.handler" && aws_lambda_function.rotation.source_code_hash == aws_lambda_function.api.source_code_hash
+    error_message = "Another handler of the API's package, with a role of its own."
+  }
+  assert {
+    condition     = toset(aws_lambda_function.rotation.vpc_config[0].security_group_ids) == toset([var.security_group_ids.rotation])
+    error_message = "It stands in a group of its own."
+  }
+  assert {
+    condition     = toset([for arn, one in jsondecode(aws_lambda_function.rotation.environment[0].variables.SMARTDRIVE_ROTATION_SECRETS) : arn if length(one.services) > 0]) == toset([for key in ["database-serving", "database-dagster"] : aws_secretsmanager_secret.login[key].arn])
+    error_message = "The API takes a login up by itself; services start anew for theirs."
+  }
+  assert {
+    condition     = alltrue([for secret, one in local.logins : toset(one.services) == toset([for service in keys(aws_ecs_service.this) : service if strcontains(aws_ecs_task_definition.this[service].container_definitions, "${aws_secretsmanager_secret.login[secret].arn}:")])])
+    error_message = "Exactly the services that get a login start anew when it rotates."
+  }
+  assert {
+    condition     = alltrue([for task in aws_ecs_task_definition.this : strcontains(task.container_definitions, "database-dagster-aaaaaa:username::") == strcontains(task.container_definitions, "database-dagster-aaaaaa:password::") && strcontains(task.container_definitions, "database-serving-aaaaaa:username::") == strcontains(task.container_definitions, "database-serving-aaaaaa:password::")])
+    error_message = "Whoever gets a password gets whose it is."
+  }
+}
+
 run "a_canary" {
   command = apply
 
@@ -224,6 +271,7 @@ run "what_is_refused" {
     api_package        = { filename = "api.zip", s3_bucket = "x", s3_key = "y", source_code_hash = "YWJj" }
     lake_environment   = { SMARTDRIVE_SLACK_WEBHOOK = "https://hooks.example.org/x" }
     log_retention_days = 31
+    rotation_days      = 0
     lake_url           = "/var/lake"
     sizes = {
       webserver = { cpu = 512, memory = 1024 }
@@ -236,6 +284,6 @@ run "what_is_refused" {
 
   expect_failures = [
     var.images, var.api_concurrency, var.api_runtime, var.api_timeout_s, var.api_stable_version, var.api_canary_weight,
-    var.api_package, var.lake_environment, var.log_retention_days, var.lake_url, var.sizes,
+    var.api_package, var.lake_environment, var.log_retention_days, var.lake_url, var.sizes, var.rotation_days,
   ]
 }

@@ -51,9 +51,25 @@ run "database" {
   }
 
   assert {
+    condition     = aws_db_instance.this.ca_cert_identifier == "rds-ca-rsa2048-g1"
+    error_message = "The authority that vouches for it is the one that clients have."
+  }
+
+  assert {
     condition     = alltrue([for group in aws_cloudwatch_log_group.this : group.retention_in_days == 30 && group.kms_key_id == var.kms_key_arns.logs])
     error_message = "The server's logs end and are encrypted."
   }
+}
+
+run "a_region_whose_root_nobody_has" {
+  command = plan
+
+  override_data {
+    target = data.aws_region.current
+    values = { name = "xx-nowhere-1", id = "xx-nowhere-1" }
+  }
+
+  expect_failures = [aws_db_instance.this]
 }
 
 run "what_is_refused" {

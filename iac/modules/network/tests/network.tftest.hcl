@@ -63,8 +63,8 @@ run "network" {
   }
 
   assert {
-    condition     = toset([for rule in aws_vpc_security_group_ingress_rule.within : rule.referenced_security_group_id if rule.security_group_id == aws_security_group.this["database"].id]) == toset([aws_security_group.this["api"].id, aws_security_group.this["dagster"].id])
-    error_message = "The database is reached by the API and by Dagster alone."
+    condition     = toset([for rule in aws_vpc_security_group_ingress_rule.within : rule.referenced_security_group_id if rule.security_group_id == aws_security_group.this["database"].id]) == toset([for group in ["api", "dagster", "rotation"] : aws_security_group.this[group].id])
+    error_message = "The database is reached by the API, by Dagster and by who rotates their logins alone."
   }
 
   assert {

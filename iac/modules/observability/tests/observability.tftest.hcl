@@ -24,6 +24,7 @@ variables {
     run  = "/smartdrive/smartdrive-test/run"
   }
   api_function_name        = "smartdrive-test-api"
+  rotation_function_name   = "smartdrive-test-rotation"
   load_balancer_arn_suffix = "app/smartdrive-test-api/50dc6c495c0c9188"
   target_group_arn_suffix  = "targetgroup/smartdrive-test-api/6d0ecf831eec9f09"
   dlq_name                 = "smartdrive-test-landing-dlq"
