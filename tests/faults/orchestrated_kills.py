@@ -29,6 +29,7 @@ from tests.messages import OTHER_VIN, VIN, event, land, telemetry
 from tests.object_store import fresh_bucket, object_store
 
 _LANDS_EVERY_S: Final = 3.0
+_NEW_CAR_EACH: Final = 5  # drives: or nothing would be written to silver.vehicles
 
 
 class House:
@@ -41,10 +42,11 @@ class House:
         self._began = datetime.now(UTC) - timedelta(hours=6)
 
     def drive(self) -> None:
-        """Land a minute of a drive, some of it twice, with a scan and a broken line."""
+        """Land a minute of a drive, some of it twice, with a scan and a broken line; at times of a new car."""
         self._sent += 1
         at = self._began + timedelta(minutes=self._sent)
-        part = telemetry(self._sent, at=at, samples=20, vin=(VIN, OTHER_VIN)[self._sent % 2])
+        vin = f"{VIN[:-6]}{self._sent:06}" if self._sent % _NEW_CAR_EACH == 0 else (VIN, OTHER_VIN)[self._sent % 2]
+        part = telemetry(self._sent, at=at, samples=20, vin=vin)
         scan = event(100_000 + self._sent, at=at, type_="dtc_scan", detail=SCAN)
         land(self.home.store, part, part, scan, b"{", at=datetime.now(UTC))
 
