@@ -83,7 +83,8 @@ def test_each_login_may_do_its_own_and_nothing_else(port: int) -> None:
 def test_the_instance_on_ecs_is_the_one_at_home_but_for_where_things_lie() -> None:
     home = yaml.safe_load((ROOT / "dagster.yaml").read_text())
     ecs = yaml.safe_load((ROOT / "containers/dagster-ecs.yaml").read_text())
-    assert ecs.keys() - home.keys() == {"storage", "run_launcher", "compute_logs", "local_artifact_storage"}
+    assert ecs.keys() - home.keys() == {"run_launcher", "compute_logs", "local_artifact_storage"}
+    assert (set(home.pop("storage")), set(ecs["storage"])) == ({"custom"}, {"postgres"})
     ecs["concurrency"]["runs"] = home["concurrency"]["runs"]
     ecs["run_monitoring"]["start_timeout_seconds"] = home["run_monitoring"]["start_timeout_seconds"]
     assert {key: ecs[key] for key in home} == home

@@ -98,6 +98,7 @@ def account(port: int) -> Iterator[World]:
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
             patch.setenv(name, "emulator")
         patch.setenv("AWS_DEFAULT_REGION", REGION)
+        patch.delenv("AWS_ENDPOINT_URL", raising=False)  # of another test's S3 service
         boto3.setup_default_session()
         manager, ecs = boto3.client("secretsmanager"), boto3.client("ecs")
         secrets = {name: manager.create_secret(Name=f"smartdrive-test/{name}")["ARN"] for name in PROGRAMS}
@@ -121,6 +122,7 @@ def world(account: World, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setenv("SMARTDRIVE_ROTATION_CLUSTER", "smartdrive-test")
     monkeypatch.setenv("SMARTDRIVE_ROTATION_SECRETS", account.told)
     monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "emulator")
     with psycopg.connect(owners(account.port), autocommit=True) as owner:
