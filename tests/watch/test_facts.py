@@ -138,9 +138,13 @@ def test_what_lies_in_bronze_alone_lags_from_its_receipt(home: Home) -> None:
 
 def test_an_object_that_cannot_be_read_is_told_with_the_reason(home: Home) -> None:
     key = f"telemetry/dt={NOW:%Y-%m-%d}/hr=00/bad.jsonl"
-    (home.directory / "landing" / key).parent.mkdir(parents=True, exist_ok=True)
-    (home.directory / "landing" / key).symlink_to("/proc/self/mem")
-    facts = home.look(soon())
+    bad = home.directory / "landing" / key
+    bad.parent.mkdir(parents=True, exist_ok=True)
+    bad.symlink_to("/proc/self/mem")
+    landed = datetime.fromtimestamp(
+        bad.stat().st_mtime, UTC
+    )  # when this process first looked at it, long ago maybe
+    facts = home.look(landed + timedelta(minutes=5))
     assert list(facts.unreadable) == [key]
     assert findings(facts, Limits()) == []
 
@@ -274,6 +278,7 @@ def empty(tmp_path: Path) -> Home:
 @pytest.fixture(scope="module")
 def dagster_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home whose daemons all wrote a heartbeat right now, and then were killed: nothing tells of that."""
+    _look_at_the_clock()
     directory = tmp_path_factory.mktemp("dagster")
     with dg.DagsterInstance.from_config(str(directory)) as instance:
         for kind in instance.get_required_daemon_types():
