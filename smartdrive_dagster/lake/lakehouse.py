@@ -79,7 +79,7 @@ class _Part:
     def within(self, predicate: str | None) -> str | None:
         """An SQL predicate, for these days alone."""
         bounds = [(">", self.after), ("<=", self.last)]
-        said = [f"{self.table.partition_by} {sign} DATE {day.isoformat()!r}" for sign, day in bounds if day]
+        said = [f"{self.table.partition_by} {sign} {_date(day)}" for sign, day in bounds if day]
         return " AND ".join([f"({predicate})", *said]) if predicate and said else predicate
 
 
@@ -390,4 +390,8 @@ def _same(old: pl.DataFrame | None, new: pl.DataFrame | None) -> bool:
 
 
 def _in_list(column: str, days: Iterable[date]) -> str:
-    return f"{column} IN ({', '.join(f'DATE {day.isoformat()!r}' for day in days)})"
+    return f"{column} IN ({', '.join(map(_date, days))})"
+
+
+def _date(day: date) -> str:
+    return f"DATE {day.isoformat()!r}"

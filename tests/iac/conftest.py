@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from tests.aws_server import running
 from tests.iac.terraform import Terraform, binary, copy_of
 
 REGION = "eu-central-1"
@@ -86,27 +83,11 @@ class Environment(Emulator):
 @contextmanager
 def emulator(folder: Path) -> Iterator[Emulator]:
     """An emulator that lives as long; its record and log lie in the folder."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     record = folder / "calls.jsonl"
     record.touch()
     environment = {"PATH": os.environ["PATH"], "MOTO_IAM_LOAD_MANAGED_POLICIES": "true"}
-    command = [sys.executable, str(Path(__file__).with_name("emulator.py")), str(port), str(record)]
-    with (folder / "emulator.log").open("wb") as log:
-        server = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment, cwd=folder)
-    try:
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
-            assert server.poll() is None, (folder / "emulator.log").read_text()
-            with socket.socket() as client:
-                if client.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.1)
-        yield Emulator(f"http://127.0.0.1:{port}", record)
-    finally:
-        server.terminate()
-        server.wait(timeout=120)  # busy machines take their time
+    with running("tests.iac.emulator", folder, environment, str(record)) as endpoint:
+        yield Emulator(endpoint, record)
 
 
 def _certificate() -> dict[str, bytes]:

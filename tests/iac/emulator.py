@@ -1,6 +1,6 @@
 """An AWS of this machine: moto in a process of its own, with the calls of AWS IoT that it lacks, and a record.
 
-`python tests/iac/emulator.py PORT RECORD` serves until it is ended, and writes each call that was signed to the
+`python -m tests.iac.emulator PORT RECORD` serves until it is ended, and writes each call that was signed to the
 file RECORD: one JSON object a line with key (the access key's id), service, method, path, query, target and form
 (the action of a form).
 """
@@ -10,11 +10,13 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
+
+from tests.aws_server import Application, serve
 
 _SIGNED = re.compile(r"Credential=([^/]+)/[^/]+/[^/]+/([^/]+)/")
 
@@ -106,7 +108,7 @@ def _action(environ: dict[str, Any]) -> str:
     return parse_qs(body.decode()).get("Action", [""])[0]
 
 
-def _recording(app: Callable[..., Iterable[bytes]], record: Path) -> Callable[..., Iterable[bytes]]:
+def _recording(app: Application, record: Path) -> Application:
     def answer(environ: dict[str, Any], start: Any) -> Iterable[bytes]:
         if signed := _SIGNED.search(environ.get("HTTP_AUTHORIZATION", "")):
             call = {
@@ -126,12 +128,8 @@ def _recording(app: Callable[..., Iterable[bytes]], record: Path) -> Callable[..
 
 
 if __name__ == "__main__":
-    from moto import server
-
     _give_iot_tags()
     _leave_out_conditions()
     _let_markers_go()
     _let_rotation_be_set_up()
-    serve, record = server.run_simple, Path(sys.argv[2])
-    server.run_simple = lambda host, port, app, **options: serve(host, port, _recording(app, record), **options)
-    server.main(["-H", "127.0.0.1", "-p", sys.argv[1]])
+    serve(int(sys.argv[1]), lambda app: _recording(app, Path(sys.argv[2])))

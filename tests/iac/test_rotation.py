@@ -27,8 +27,8 @@ from sqlalchemy.exc import OperationalError
 
 from api.tests.conftest import fresh_data  # noqa: F401 - the fixture
 from tests.iac.database import PROGRAMS, as_login, as_on_rds, owners
+from tests.iac.functions import STEPS
 
-STEPS = ("createSecret", "setSecret", "testSecret", "finishSecret")
 SERVICES = {"api": [], "publisher": ["code"], "dagster": ["webserver", "daemon", "code"]}
 REGION = "eu-central-1"
 
