@@ -144,7 +144,8 @@ class Lakehouse:
         """Append what `rows` finds missing on a snapshot, in one commit on that snapshot, or one per 64 days.
 
         `rows` must leave out what the snapshot holds already: after a lost race, or an answer lost on the way, or
-        for the days that follow, it is asked again on the newer snapshot and may return nothing.
+        where others wrote between two of the commits, it is asked again on the newer snapshot and may return
+        nothing.
 
         Raises:
             BatchRejectedError: the rows break the table's spec.
@@ -275,9 +276,14 @@ class Lakehouse:
         predicate: str | None,
     ) -> Commit:
         part, written = _Part(table), 0
+        left: tuple[int, pl.DataFrame] | None = None  # what the own commit of a version left to write
 
         def write(snapshot: Snapshot) -> Commit | None:
-            frame = part.of(conform(table, rows(snapshot)))
+            nonlocal left
+            # Read anew after each of many commits, days would cost their square; a batch's number is its commit's.
+            if left is None or left[0] != snapshot.version or "batch" in table.by_name:
+                left = snapshot.version, conform(table, rows(snapshot))
+            frame = part.of(left[1])
             where = part.within(predicate)
             if frame.is_empty() and (where is None or snapshot.files() == 0):
                 return Commit(table, snapshot.version, 0)
@@ -286,9 +292,10 @@ class Lakehouse:
         while True:
             commit = self._until_written(table, write)
             written += commit.rows
-            if part.last is None:
+            if part.last is None or left is None:
                 return replace(commit, rows=written)
             part.after = part.last
+            left = commit.version, left[1]
 
     def _until_written(self, table: Table, write: Callable[[Snapshot], Commit | None]) -> Commit:
         """Open, decide and write; after a lost race or a passing fault anew, on what is there by then."""

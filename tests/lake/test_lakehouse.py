@@ -257,6 +257,60 @@ def test_an_append_of_many_days_broken_off_between_its_commits_goes_on(disk, mon
     assert trip_ids(disk) == sorted(frame["trip_id"])
 
 
+def test_many_days_are_read_once_unless_others_write_between_the_commits(disk, monkeypatch):
+    """Reading anew after each of very many commits took minutes, where the rows were 20 kB."""
+    frame, seen = many_days(150), []
+
+    def rows(snapshot: Snapshot) -> pl.DataFrame:
+        seen.append(snapshot.batch)
+        return without_held(frame)(snapshot)
+
+    disk.append_once(gold.TRIPS, rows)
+    assert seen == [0]
+    seen.clear()
+    write = Lakehouse._try_write
+
+    def somebody_is_first(self, snapshot, part, *given):
+        if snapshot.batch == 4:  # after the first of this write's own
+            monkeypatch.setattr(Lakehouse, "_try_write", write)
+            theirs = frame.filter(pl.col("event_date") > DAY - timedelta(days=20))
+            disk.append_once(gold.TRIPS, without_held(theirs))
+        return write(self, snapshot, part, *given)
+
+    disk.replace(gold.TRIPS, lambda _: frame.clear(), predicate="samples = 1")
+    monkeypatch.setattr(Lakehouse, "_try_write", somebody_is_first)
+    assert disk.append_once(gold.TRIPS, rows).rows == 130
+    assert seen == [4, 5]
+    assert trip_ids(disk) == sorted(frame["trip_id"])
+
+
+def lines(days: pl.Series, batch: int) -> pl.DataFrame:
+    """A line of the ledger on each day."""
+    counts = dict.fromkeys(("samples", "samples_accepted"), 1) | dict.fromkeys(
+        ("samples_duplicate", "samples_quarantined"), 0
+    )
+    rows = [
+        {"object_key": f"telemetry/dt={day}/hr=08/a.jsonl", "line_no": 1, "landing_date": day, "batch": batch}
+        | {"channel": "telemetry", "verdict": "accepted"}
+        | counts
+        for day in days
+    ]
+    return pl.DataFrame(rows, polars_schema(silver.MESSAGES))
+
+
+def test_each_line_of_many_days_bears_the_number_of_the_commit_it_came_with(disk):
+    days = pl.Series([DAY - timedelta(days=n) for n in range(150)])
+
+    def rows(snapshot: Snapshot) -> pl.DataFrame:
+        held = snapshot.rows().select("landing_date").collect().to_series()
+        new = days.filter(~days.is_in(held.implode()))
+        return lines(new, batch=snapshot.batch + 1)
+
+    assert disk.append_once(silver.MESSAGES, rows).rows == 150
+    numbers = disk.scan(silver.MESSAGES).sort("landing_date").collect().get_column("batch").to_list()
+    assert numbers == [1] * 64 + [2] * 64 + [3] * 22
+
+
 def test_a_replacement_of_many_days_leaves_no_old_row_on_any_day(disk):
     before = pl.concat([trips(DAY - timedelta(days=900), "before", "2"), trips(DAY + timedelta(days=9), "after")])
     other = trips(DAY, "kept", samples=9)

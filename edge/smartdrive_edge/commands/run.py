@@ -39,7 +39,7 @@ def run(
     ] = None,
     speed: Annotated[
         float,
-        typer.Option(help="Simulated seconds per second, or more: waiting is skipped"),
+        typer.Option(help="Simulated seconds per second, or more: waiting is skipped; a start is slower"),
     ] = 1.0,
     latency: Annotated[str, typer.Option(help="Of the simulated adapter, ms for AT commands / requests")] = "8/25",
     seed: Annotated[int, typer.Option(help="Another seed is another simulated car and drive")] = 0,

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
+from collections.abc import Sequence
 from typing import Final
 
+SLOW: Final = 4.0
 _FASTEST: Final = 100_000
 _SKIPPED_FROM_S: Final = 0.4
 _GRAIN_S: Final = 0.001  # no operating system waits for less
@@ -19,30 +22,39 @@ class Clock:
 
     Args:
         speed: simulated seconds per wall second.
+        slow: from when to when, simulated seconds, at most `SLOW` of them pass per wall second: what is over in a
+            second is gone at a hundred times the speed before a busy machine has looked. In order of time.
 
     Raises:
         ValueError: the speed is not a positive number.
     """
 
-    def __init__(self, speed: float = 1.0) -> None:
+    def __init__(self, speed: float = 1.0, slow: Sequence[tuple[float, float]] = ()) -> None:
         if not 0 < speed <= _FASTEST:
             msg = f"the speed must be a positive number of simulated seconds per second, at most 1e5, not {speed}"
             raise ValueError(msg)
-        self.speed = speed
-        self._began = time.monotonic()
-        self._skipped_s = 0.0
+        self._speed = speed
+        self._slow = tuple(slow) if speed > SLOW else ()
+        self._now_s = 0.0
+        self._seen_s = time.monotonic()
+        self._lock = threading.Lock()
 
     def now(self) -> float:
         """Simulated seconds since the start."""
-        return (time.monotonic() - self._began) * self.speed + self._skipped_s
+        with self._lock:
+            return self._advance()
 
     def sleep(self, duration_s: float) -> None:
         """Wait for simulated seconds."""
         time.sleep(max(self.wall(duration_s), 0.0))
 
     def wall(self, duration_s: float) -> float:
-        """How many wall seconds some simulated seconds take."""
-        return duration_s / self.speed
+        """How many wall seconds some simulated seconds take from now on."""
+        now_s = self.now()
+        slow_s = sum(
+            max(0.0, min(end_s, now_s + duration_s) - max(start_s, now_s)) for start_s, end_s in self._slow
+        )
+        return (duration_s - slow_s) / self._speed + slow_s / SLOW
 
     def skip(self, duration_s: float) -> None:
         """Let simulated seconds pass at once: a parked night before a start in real time.
@@ -53,7 +65,25 @@ class Clock:
         if duration_s < 0:
             msg = f"time does not go back: cannot skip {duration_s} s"
             raise ValueError(msg)
-        self._skipped_s += duration_s
+        with self._lock:
+            self._now_s = self._advance() + duration_s
+
+    def _advance(self) -> float:
+        """Let the wall seconds since the last look pass."""
+        wall_s = time.monotonic()
+        left_s, self._seen_s = wall_s - self._seen_s, wall_s
+        for start_s, end_s in self._slow:
+            if self._now_s < end_s:
+                left_s -= self._pass(left_s, self._speed, until_s=start_s)
+                left_s -= self._pass(left_s, SLOW, until_s=end_s)
+        self._pass(left_s, self._speed)
+        return self._now_s
+
+    def _pass(self, wall_s: float, speed: float, until_s: float = math.inf) -> float:
+        """Let wall seconds pass, at most until a moment; how many it took."""
+        passed_s = min(wall_s * speed, max(0.0, until_s - self._now_s))
+        self._now_s += passed_s
+        return passed_s / speed
 
 
 class SimulatedClock:

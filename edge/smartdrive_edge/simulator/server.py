@@ -26,6 +26,7 @@ from smartdrive_edge.simulator.scenarios import scenario as scenario_named
 
 _POLL_S: Final = 0.005
 _BITS_PER_BYTE: Final = 10
+_KEY_TURNS_S: Final = 2.0  # before the starter does
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ class Simulator:
     Args:
         scenario: its name, or one of your own.
         latency: milliseconds for AT commands and for requests to the car: ``"8/25"``, ``"15/60"``, ``"30/90"``.
-        speed: simulated seconds per second; the adapter's delays shrink alike.
+        speed: simulated seconds per second; the adapter's delays shrink alike. Where the engine starts at most 4.
         seed: of everything that varies.
         ecus: how many control units answer, 1 or 2.
         protocol: ``"6"`` (CAN 11/500) or ``"7"`` (CAN 29/500).
@@ -77,7 +78,7 @@ class Simulator:
         self.car = Car(script, seed)
         self.log: list[Exchange] = []
         self._speed = speed
-        self.clock = Clock(speed)
+        self.clock = self._clock()
         self._faults = FaultSchedule(tuple(faults), seed)
         self._bus = Bus(self.car, protocol)
         self._adapter = Elm327(
@@ -93,7 +94,7 @@ class Simulator:
 
     def __enter__(self) -> Self:
         """Plug in and begin the scenario."""
-        self.clock = Clock(self._speed)
+        self.clock = self._clock()
         self._plug()
         self._thread.start()
         return self
@@ -107,6 +108,10 @@ class Simulator:
         self._unplug()
         if self._directory is not None:
             self._directory.cleanup()
+
+    def _clock(self) -> Clock:
+        starts = [(crank.at_s - _KEY_TURNS_S, crank.at_s + crank.duration_s) for crank in self.car.cranks]
+        return Clock(self._speed, starts)
 
     @property
     def port(self) -> str:

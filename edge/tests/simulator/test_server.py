@@ -176,6 +176,23 @@ def test_time_skips_but_never_goes_back() -> None:
             Clock(speed)
 
 
+def test_a_start_passes_slowly_in_a_fast_car(monkeypatch: pytest.MonkeyPatch) -> None:
+    wall_s = 0.0
+    monkeypatch.setattr("smartdrive_edge.simulator.clock.time.monotonic", lambda: wall_s)
+    with Simulator("drive", speed=200.0) as simulator:
+        clock, (crank,) = simulator.clock, simulator.car.cranks
+        began_s, ended_s = crank.at_s - 2.0, crank.at_s + crank.duration_s
+        waits = clock.wall(ended_s + 100.0)
+        assert waits == pytest.approx(began_s / 200 + (ended_s - began_s) / 4 + 100 / 200)
+        wall_s = began_s / 200
+        assert clock.now() == pytest.approx(began_s)
+        wall_s += 0.1
+        assert clock.now() == pytest.approx(began_s + 0.4)
+        wall_s = waits
+        assert clock.now() == pytest.approx(ended_s + 100.0)  # in one look, over the whole start
+        assert clock.wall(1.0) == pytest.approx(1 / 200)
+
+
 def test_a_dead_dongle_answers_nothing_and_comes_back(simulator: Simulator, client: Client) -> None:
     client.serial.timeout = 0.1
     simulator.fault("dead", for_s=0.25)
