@@ -5,6 +5,7 @@ Run as ``.venv/bin/python docs/generate_reference.py``; a test compares the page
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -15,10 +16,8 @@ from typing import Any, Final
 
 from pydantic import SecretStr
 from smartdrive_api.app import create_app
-from smartdrive_api.cli import app as api
 from smartdrive_api.settings import Settings as ApiSettings
 from sqlalchemy import create_engine
-from typer.testing import CliRunner
 
 from smartdrive_dagster.lake.duck import session
 from smartdrive_dagster.lake.model_files import DataTest, ModelFile, read_models
@@ -46,6 +45,16 @@ _API_COMMANDS: Final = (
     *(("accounts", "confirm"), ("vehicles", "pending"), ("vehicles", "confirm"), ("certificates", "authority")),
 )
 _MADE: Final = "<!-- Made by docs/generate_reference.py: change the code, not this page. -->"
+_HELPS: Final = """
+import importlib, json, sys
+from typer.testing import CliRunner
+module, program = sys.argv[1:]
+app = importlib.import_module(module).app
+shown = {"prog_name": program, "terminal_width": 78}
+found = [CliRunner().invoke(app, [*command, "--help"], **shown) for command in json.load(sys.stdin)]
+assert not any(one.exit_code for one in found), found
+print(json.dumps([one.stdout for one in found]))
+"""
 _PLAIN: Final = {"TYPER_USE_RICH": "0", "NO_COLOR": "1", "TERM": "dumb", "COLUMNS": "80", "TERMINAL_WIDTH": "80"}
 
 
@@ -206,7 +215,7 @@ def _cli_page() -> str:
         "",
         "S3 is reached as the usual `AWS_…` variables say; see [use S3](../how-to/use-s3.md).",
     ]
-    lines += _helps("smartdrive", [(), *((name,) for name in _COMMANDS), *_SUBCOMMANDS])
+    lines += _helps("smartdrive_dagster.cli", "smartdrive", [(), *((name,) for name in _COMMANDS), *_SUBCOMMANDS])
     return "\n".join(lines) + "\n"
 
 
@@ -220,7 +229,7 @@ def _edge_cli_page() -> str:
         "[configuration](../../edge/docs/configuration.md).",
     ]
     commands = [(), *((name,) for name in _EDGE_COMMANDS), *(("certs", name) for name in _CERTS)]
-    lines += _helps("smartdrive-edge", commands)
+    lines += _helps("smartdrive_edge.cli", "smartdrive-edge", commands)
     return "\n".join(lines) + "\n"
 
 
@@ -251,12 +260,7 @@ def _api_page() -> str:
         "|---|---|---|",
         *_api_setting_rows(),
     ]
-    for command in [(), *_API_COMMANDS]:  # in this process: ten more would take a quarter of a minute
-        help_text = (
-            CliRunner().invoke(api, [*command, "--help"], prog_name="smartdrive-api", terminal_width=80).stdout
-        )
-        text = "\n".join(line.rstrip() for line in help_text.strip().splitlines())
-        lines += ["", f"## {' '.join(('smartdrive-api', *command))}", "", "```text", text, "```"]
+    lines += _helps("smartdrive_api.cli", "smartdrive-api", [(), *_API_COMMANDS])
     return "\n".join(lines) + "\n"
 
 
@@ -278,24 +282,27 @@ def _api_setting_rows() -> Iterator[str]:
         yield f"| `SMARTDRIVE_API_{name.upper()}` | {field.description} | {default} |"
 
 
-def _helps(program: str, commands: Iterable[tuple[str, ...]]) -> Iterator[str]:
-    for command in commands:
-        yield from ("", f"## {' '.join((program, *command))}", "", "```text", _help(program, command), "```")
+def _helps(module: str, program: str, commands: Iterable[tuple[str, ...]]) -> Iterator[str]:
+    """Ask one fresh process for all: what a help looks like depends on variables read when Typer is imported."""
+    asked = list(commands)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("_")} | _PLAIN
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", _HELPS, module, program],
+        input=json.dumps(asked),
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for command, text in zip(asked, json.loads(done.stdout), strict=True):
+        shown = "\n".join(line.rstrip() for line in text.strip().splitlines())
+        yield from ("", f"## {' '.join((program, *command))}", "", "```text", shown, "```")
 
 
 def _setting_rows() -> Iterator[str]:
     for name, field in Settings.model_fields.items():
         default = "" if field.default is None else f"`{field.default}`"
         yield f"| `SMARTDRIVE_{name.upper()}` | {field.description} | {default} |"
-
-
-def _help(name: str, command: Iterable[str]) -> str:
-    program = Path(sys.executable).parent / name
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("_")} | _PLAIN
-    done = subprocess.run(  # noqa: S603
-        [program, *command, "--help"], env=environment, capture_output=True, text=True, check=True
-    )
-    return "\n".join(line.rstrip() for line in done.stdout.strip().splitlines())
 
 
 def _names(names: Iterable[str]) -> str:
