@@ -9,7 +9,7 @@ export DAGSTER_HOME := $(STATE)/dagster
 export DAGSTER_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit test-integration test-nightly check workflows audit sbom ui api notebook bench bench-api bench-edge fuzz-api eval eval-driving faults faults-edge safety docs lambda lock iac iac-scan iac-apply-local iac-package clean
+.PHONY: help demo test test-unit test-integration test-nightly check workflows audit sbom ui api notebook bench bench-api bench-edge fuzz-api eval eval-driving faults faults-edge safety docs lambda lock iac iac-scan iac-apply-local iac-package mutation clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,6 +55,10 @@ sbom: $(STAMP) ## write what images and the Lambda package are made of, as Cyclo
 
 safety: $(STAMP) ## run the tests of the vampire-drain cut-off and of the ignition's priority
 	$(BIN)/python -m pytest -q edge/tests/test_vampire_drain_cutoff.py edge/tests/test_ignition_priority_sampling.py
+
+mutation: .venv-mutmut/.installed ## change the sampling policy in every place, and see that a test notices (minutes)
+	cd edge && rm -rf mutants && ../.venv-mutmut/bin/mutmut run && ../.venv-mutmut/bin/mutmut results
+	cd edge && ../.venv-mutmut/bin/mutmut export-cicd-stats && cat mutants/mutmut-cicd-stats.json
 
 check: $(STAMP) ## format (in CI: check the format), lint and type-check
 	$(BIN)/ruff format $(if $(CI),--check) .
@@ -103,14 +107,16 @@ docs: $(STAMP) ## write docs/reference anew from the specs and commands
 iac: $(STAMP) iac-scan ## judge the Terraform code: format, assertions, gates, checkov, and a plan in build/iac (needs terraform)
 	$(BIN)/python -m pytest -q tests/iac tests/iac/plan_environment.py
 
-SCANNER := .venv-checkov
-$(SCANNER)/.installed: iac/checkov.lock
-	$(PYTHON) -m venv $(SCANNER)
-	$(SCANNER)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement iac/checkov.lock
+# Tools that need a venv of their own.
+.venv-checkov/.installed: iac/checkov.lock
+.venv-mutmut/.installed: edge/mutmut.lock
+.venv-%/.installed:
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $<
 	@touch $@
 
-iac-scan: $(SCANNER)/.installed ## scan the Terraform code with checkov, which has a venv of its own
-	$(SCANNER)/bin/checkov --directory iac --framework terraform --quiet --compact --skip-download
+iac-scan: .venv-checkov/.installed ## scan the Terraform code with checkov, which has a venv of its own
+	.venv-checkov/bin/checkov --directory iac --framework terraform --quiet --compact --skip-download
 
 iac-apply-local: $(STAMP) ## apply the dev environment to an AWS of this machine, run the lake on it, destroy it (minutes)
 	$(BIN)/python -m pytest -q tests/iac/apply_environment.py
@@ -127,6 +133,7 @@ lock: ## compile the lock files anew from pyproject.toml (needs uv)
 	$(COMPILE) api/pyproject.toml --extra aws --constraint requirements.lock --output-file api/requirements.lock
 	$(COMPILE) pyproject.toml --all-extras --constraint requirements.lock --output-file containers/dagster.lock
 	$(COMPILE) edge/pyproject.toml --constraint requirements.lock --output-file containers/edge.lock
+	printf 'mutmut\npytest\n' | $(COMPILE) - --constraint requirements.lock --output-file edge/mutmut.lock
 	echo checkov | $(COMPILE) - --output-file iac/checkov.lock
 	echo hatchling | $(COMPILE) - --constraint requirements.lock --output-file containers/build.lock
 

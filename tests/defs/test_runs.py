@@ -175,6 +175,7 @@ def test_gold_is_computed_for_the_days_that_the_ledger_shows_and_is_fresh_then(h
     assert versions(house.lakehouse) == before
 
 
+@pytest.mark.nightly
 def test_late_data_changes_only_its_own_days_and_vehicles(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     for number, on in enumerate((DAY, DAY + timedelta(10))):
         house.drive(10 + number, on=on)
@@ -230,6 +231,7 @@ def test_a_mart_is_never_fresher_than_the_trips_that_it_reads(house: House) -> N
     assert house.stale() == []
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("layer", ["ingest", "gold"])
 def test_a_backfill_of_a_layer_gives_the_rows_that_the_increments_gave(house: House, layer: str) -> None:
     for number in range(4):

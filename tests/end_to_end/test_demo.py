@@ -142,6 +142,7 @@ def test_a_second_demo_changes_nothing(home: Path) -> None:
     assert versions(lakehouse, readable_tables()) == before
 
 
+@pytest.mark.nightly
 def test_a_deleted_lake_comes_back_from_landing_with_equal_rows(home: Path, tmp_path: Path) -> None:
     rebuilt = smartdrive(home, "process", SMARTDRIVE_LAKE_URL=str(tmp_path / "again"))
     assert rebuilt.returncode == 0, rebuilt.stderr
