@@ -101,6 +101,13 @@ def test_a_start_that_fails_is_ready_again_for_the_next() -> None:
     assert step(state, Reading(voltage_v=9.8), 0.5)[0].phase is Phase.CRANKING
 
 
+def test_a_start_that_the_rpm_confirmed_goes_on_for_30_s_and_not_longer() -> None:
+    state, _ = follow(begun(Phase.READY, True), 0.1, 0.1, Reading(voltage_v=10.0), Reading(rpm=180))
+    state, _ = follow(state, 1.0, 1.0, *[Reading(voltage_v=10.5, rpm=180, ignition=True)] * 29)
+    assert state.phase is Phase.CRANKING
+    assert step(state, Reading(voltage_v=10.5, rpm=180, ignition=True), 30.2)[0].phase is Phase.READY
+
+
 @pytest.mark.parametrize(("rpm", "phase"), [(599.9, Phase.READY), (600.0, Phase.RUNNING)])
 def test_an_engine_runs_from_600_rpm(rpm: float, phase: Phase) -> None:
     assert step(begun(Phase.READY, True), Reading(rpm=rpm, ignition=True), 0.5)[0].phase is phase

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from smartdrive_edge.policy import (
     Action,
@@ -233,6 +235,32 @@ def test_a_damaged_state_begins_suspended_with_one_reading_at_once(text: str | b
     state, actions = pulse(state, 13.0)
     assert ResumeUploading() in actions
     assert state.phase is Phase.SENTINEL
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"version": 0},
+        {"phase": "flying"},
+        {"uploading": 1},
+        {"ignition": "on"},
+        {"low_readings": -1},
+        {"low_readings": True},
+        {"last_gasp_sent": True},  # and uploading
+    ],
+)
+def test_a_state_with_a_value_that_cannot_be_begins_suspended(change: dict[str, object]) -> None:
+    stored = json.loads(to_json(State(phase=Phase.SENTINEL, ignition=False)))
+    assert from_json(json.dumps(stored)).phase is Phase.SENTINEL
+    state = from_json(json.dumps(stored | change))
+    assert (state.phase, state.uploading) == (Phase.SUSPENDED, False)
+
+
+def test_a_process_that_begins_in_a_cut_off_out_of_suspended_polls_and_uploads_nothing() -> None:
+    state = State(phase=Phase.READY, ignition=True, uploading=False, last_gasp_sent=True)
+    _, actions = step(from_json(to_json(state)), Reading(voltage_v=12.0, ignition=True), 0.0)
+    assert StopUploading() in actions
+    assert StopPolling() not in actions
 
 
 def test_a_damaged_state_that_still_says_the_last_gasp_is_out_sends_no_second_one() -> None:
