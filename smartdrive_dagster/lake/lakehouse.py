@@ -18,6 +18,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 
 from smartdrive_dagster.lake.evolution import migrate, plan_migration, table_properties
 from smartdrive_dagster.lake.frames import conform, delta_schema
+from smartdrive_dagster.lake.parts import Part, sql_date
 from smartdrive_dagster.lake.retries import Faults, attempts, is_behind_a_purge, past_faults
 from smartdrive_dagster.lake.snapshot import Snapshot
 from smartdrive_dagster.lake.storage_options import storage_options
@@ -28,7 +29,6 @@ from smartdrive_dagster.tables import LAYERS, Days, Table
 __all__ = ["HISTORY", "LAYER", "Commit", "LakeConflictError", "Lakehouse", "Snapshot"]
 
 _MAX_ATTEMPTS = 100  # of 20 writers at once the unluckiest may lose dozens of races
-_MAX_DAYS = 64  # of a commit
 _MAX_PURGES = 3  # that a writer may meet: an erasure purges a table once
 HISTORY = "history"
 LAYER: Final = "{layer}"
@@ -51,36 +51,6 @@ class Commit:
 
 class LakeConflictError(RuntimeError):
     """Other writers kept winning; the work is still to do and a retry does no harm."""
-
-
-@dataclass
-class _Part:
-    """Some days of a write: each day that a writer holds open takes it more than a megabyte.
-
-    Attributes:
-        after: the last day that is written already.
-        last: the last day of this part; None where it is the last part.
-    """
-
-    table: Table
-    after: date | None = None
-    last: date | None = None
-
-    def of(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """The rows of the next days of a frame."""
-        if (column := self.table.partition_by) is None:
-            return frame
-        if self.after is not None:
-            frame = frame.filter(pl.col(column) > self.after)
-        days = frame.get_column(column).unique().sort()
-        self.last = days[_MAX_DAYS - 1] if len(days) > _MAX_DAYS else None
-        return frame if self.last is None else frame.filter(pl.col(column) <= self.last)
-
-    def within(self, predicate: str | None) -> str | None:
-        """An SQL predicate, for these days alone."""
-        bounds = [(">", self.after), ("<=", self.last)]
-        said = [f"{self.table.partition_by} {sign} {_date(day)}" for sign, day in bounds if day]
-        return " AND ".join([f"({predicate})", *said]) if predicate and said else predicate
 
 
 class Lakehouse:
@@ -275,7 +245,7 @@ class Lakehouse:
         rows: Callable[[Snapshot], pl.DataFrame],
         predicate: str | None,
     ) -> Commit:
-        part, written = _Part(table), 0
+        part, written = Part(table), 0
         left: tuple[int, pl.DataFrame] | None = None  # what the own commit of a version left to write
 
         def write(snapshot: Snapshot) -> Commit | None:
@@ -397,8 +367,4 @@ def _same(old: pl.DataFrame | None, new: pl.DataFrame | None) -> bool:
 
 
 def _in_list(column: str, days: Iterable[date]) -> str:
-    return f"{column} IN ({', '.join(map(_date, days))})"
-
-
-def _date(day: date) -> str:
-    return f"DATE {day.isoformat()!r}"
+    return f"{column} IN ({', '.join(map(sql_date, days))})"
