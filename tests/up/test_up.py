@@ -302,7 +302,7 @@ def test_nothing_is_left_when_supervisord_is_killed(empty_home: Home, without: s
         os.kill(empty_home.prober(), signal.SIGKILL)
     empty_home.supervisor.kill()
     empty_home.supervisor.wait()
-    until(lambda: empty_home.processes() == set(), "all processes to end", 30)
+    until(lambda: empty_home.processes() == set(), "all processes to end", 60)
 
 
 def test_a_taken_port_is_named_before_anything_starts(empty_home: Home) -> None:

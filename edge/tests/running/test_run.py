@@ -138,7 +138,7 @@ def test_a_missing_configuration_names_an_example(tmp_path: Path) -> None:
 
 def test_a_simulation_that_is_too_fast_to_be_understood_says_so(config: Path) -> None:
     for speed in ("3000", "100000"):
-        with running(config, "--simulate", "winter-start", "--speed", speed) as process:
+        with running(config, "--simulate", "parked", "--speed", speed) as process:
             _, said = process.communicate(timeout=60)
         assert process.returncode == 1
         assert "try a lower --speed" in said
