@@ -20,9 +20,7 @@ from tests.faults import garbage, lake_worker
 from tests.faults.harness import Campaign, Result, Step
 from tests.messages import SECRET, land
 
-LIMIT_MIB: Final = (
-    2048  # of the data segment, with stacks and what allocators hold in reserve: a third is resident
-)
+LIMIT_MIB: Final = 2048  # of the data segment, with what allocators keep in reserve: a third of it is resident
 PEAK_MIB: Final = 700
 CONTROL_LIMIT_MIB: Final = 1024
 _A_BATCH: Final = 100
