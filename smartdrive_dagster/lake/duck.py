@@ -97,7 +97,9 @@ def connect(
     """
     connection = _engine(lakehouse.roots(), time_zone, _credentials(lakehouse.url))
     try:
-        _show(connection, lakehouse, tables, as_of)
+        shown = tuple(tables)
+        _show(connection, lakehouse, shown, as_of)
+        _comment(connection, shown)
     except BaseException:
         connection.close()
         raise
@@ -108,7 +110,7 @@ def connect(
 def borrowed(
     lakehouse: Lakehouse, *, time_zone: str, tables: Iterable[Table]
 ) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Lend what `connect` opens, on an engine that this process keeps for the next one who asks.
+    """Lend what `connect` opens, uncommented, on an engine that this process keeps for the next one who asks.
 
     To load the delta extension takes half a second of CPU, more than most marts; what is made on the connection is
     gone when it is given back.
@@ -127,7 +129,7 @@ def borrowed(
         connection.execute(f"ATTACH ':memory:' AS {catalog}; USE {catalog}")
         try:
             _create_schemas(connection)
-            _show(connection, lakehouse, tables, None)
+            _show(connection, lakehouse, tuple(tables), None)
             yield connection
         finally:
             connection.execute(f"USE memory; DETACH {catalog}")
@@ -171,14 +173,24 @@ _kept_engine = lru_cache(maxsize=1)(_engine)
 
 
 def _show(
-    connection: duckdb.DuckDBPyConnection, lakehouse: Lakehouse, tables: Iterable[Table], as_of: datetime | None
+    connection: duckdb.DuckDBPyConnection, lakehouse: Lakehouse, tables: tuple[Table, ...], as_of: datetime | None
 ) -> None:
-    for table in tables:
-        relation = _relation(lakehouse, table, as_of)
+    relations = {table: _relation(lakehouse, table, as_of) for table in tables}
+    for table, relation in relations.items():
         connection.execute(f"CREATE VIEW {table} AS {relation}")
-        if absent := _absent_columns(connection, table):
+    present = _columns(connection)
+    for table, relation in relations.items():
+        if absent := _absent_columns(table, present):
             connection.execute(f"CREATE OR REPLACE VIEW {table} AS {relation} SELECT *, {absent}")
-        connection.execute(_comments(connection, table))
+
+
+def _columns(connection: duckdb.DuckDBPyConnection) -> set[tuple[str, str]]:
+    """Each view and column that the catalog holds; to ask the views themselves would read their Delta logs."""
+    shown = connection.sql(
+        "SELECT schema_name || '.' || table_name, column_name FROM duckdb_columns() "
+        "WHERE database_name = current_database()"
+    )
+    return set(shown.fetchall())
 
 
 def _load_extension(connection: duckdb.DuckDBPyConnection, name: str) -> None:
@@ -216,22 +228,18 @@ def _empty(table: Table) -> str:
     return f"FROM (VALUES ({nulls})) AS nothing({names}) WHERE false"
 
 
-def _absent_columns(connection: duckdb.DuckDBPyConnection, table: Table) -> str:
+def _absent_columns(table: Table, present: set[tuple[str, str]]) -> str:
     """Columns that the spec has gained since the table was written so, as nulls; empty where there are none."""
-    present = set(connection.sql(f"FROM {table}").columns)
-    absent = (column for column in table.columns if column.name not in present)
+    absent = (column for column in table.columns if (str(table), column.name) not in present)
     return ", ".join(f'CAST(NULL AS {DUCKDB_TYPES[column.dtype]}) AS "{column.name}"' for column in absent)
 
 
-def _comments(connection: duckdb.DuckDBPyConnection, table: Table) -> str:
-    present = set(connection.sql(f"FROM {table}").columns)
-    statements = [f"COMMENT ON VIEW {table} IS {quoted(table.description)}"]
-    statements += [
-        f'COMMENT ON COLUMN {table}."{column.name}" IS {quoted(column.comment)}'
-        for column in table.columns
-        if column.name in present
-    ]
-    return ";".join(statements)
+def _comment(connection: duckdb.DuckDBPyConnection, tables: tuple[Table, ...]) -> None:
+    """Say of every view and column what it is, for people who ask the catalog."""
+    for table in tables:
+        comments = [f"COMMENT ON VIEW {table} IS {quoted(table.description)}"]
+        comments += [f'COMMENT ON COLUMN {table}."{c.name}" IS {quoted(c.comment)}' for c in table.columns]
+        connection.execute(";".join(comments))
 
 
 def _credentials(url: str) -> Credentials | None:

@@ -72,16 +72,19 @@ class Clock:
         """Let the wall seconds since the last look pass."""
         wall_s = time.monotonic()
         left_s, self._seen_s = wall_s - self._seen_s, wall_s
-        for start_s, end_s in self._slow:
+        while self._slow and left_s > 0:
+            start_s, end_s = self._slow[0]
+            left_s -= self._pass(left_s, self._speed, until_s=start_s)
+            left_s -= self._pass(left_s, SLOW, until_s=end_s)
             if self._now_s < end_s:
-                left_s -= self._pass(left_s, self._speed, until_s=start_s)
-                left_s -= self._pass(left_s, SLOW, until_s=end_s)
+                return self._now_s
+            self._slow = self._slow[1:]
         self._pass(left_s, self._speed)
         return self._now_s
 
     def _pass(self, wall_s: float, speed: float, until_s: float = math.inf) -> float:
         """Let wall seconds pass, at most until a moment; how many it took."""
-        passed_s = min(wall_s * speed, max(0.0, until_s - self._now_s))
+        passed_s = max(0.0, min(wall_s * speed, until_s - self._now_s))
         self._now_s += passed_s
         return passed_s / speed
 

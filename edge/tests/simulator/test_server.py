@@ -193,6 +193,20 @@ def test_a_start_passes_slowly_in_a_fast_car(monkeypatch: pytest.MonkeyPatch) ->
         assert clock.wall(1.0) == pytest.approx(1 / 200)
 
 
+def test_each_of_several_starts_passes_slowly_whichever_was_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
+    wall_s = 0.0
+    monkeypatch.setattr("smartdrive_edge.simulator.clock.time.monotonic", lambda: wall_s)
+    clock = Clock(speed=100.0, slow=[(10.0, 12.0), (20.0, 22.0), (30.0, 32.0), (40.0, 42.0)])
+    wall_s += 0.1 + 0.5 + 0.03
+    assert clock.now() == pytest.approx(15.0)
+    clock.skip(10.0)
+    assert clock.wall(10.0) == pytest.approx(0.08 + 0.5)
+    wall_s += 0.05 + 0.25
+    assert clock.now() == pytest.approx(31.0)
+    wall_s += 0.25 + 0.08 + 0.5 + 0.01
+    assert clock.now() == pytest.approx(43.0)
+
+
 def test_a_dead_dongle_answers_nothing_and_comes_back(simulator: Simulator, client: Client) -> None:
     client.serial.timeout = 0.1
     simulator.fault("dead", for_s=0.25)
