@@ -83,7 +83,12 @@ def serve(port: int, around: Callable[[Application], Application] = lambda app: 
     backends.list_of_moto_modules = modules
     BaseWSGIServer.channel_class = Channel
     waitress.serve(
-        around(DomainDispatcherApplication(create_backend_app)), host="127.0.0.1", port=port, threads=16
+        around(DomainDispatcherApplication(create_backend_app)),
+        host="127.0.0.1",
+        port=port,
+        threads=16,
+        connection_limit=10_000,  # the pools of a few processes hold its 100, and the next one waits minutes
+        asyncore_use_poll=True,  # select() ends at 1,024
     )
 
 

@@ -164,7 +164,7 @@ def vacuum_all(lake: str, table: Table, signals: str) -> None:
 
 def wait_until_ready(signals: Path, count: int) -> None:
     """Wait until so many processes stand at the line, then let them go."""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while len(list(signals.glob("ready-*"))) < count:
         if time.monotonic() > deadline:
             raise TimeoutError(f"not all of {count} processes came to the line")
