@@ -94,13 +94,13 @@ def bind(connection: duckdb.DuckDBPyConnection, file: ModelFile, known_columns: 
     """
     window = _ANY_WINDOW if file.folder == MARTS else {}
     try:
-        connection.execute(file.sql, window)  # con.sql() would report errors without their position
-        relation = connection.sql(file.sql, params=window)
+        bound = connection.execute(file.sql, window)  # con.sql() would report errors without their position
     except duckdb.Error as error:
         raise _model_error(file, error, known_columns) from error
-    if len(set(relation.columns)) != len(relation.columns):
+    types = {name: str(dtype) for name, dtype, *_ in bound.description}
+    if len(types) != len(bound.description):
         raise ModelError(file.path, 1, "two columns of the SELECT have the same name")
-    return dict(zip(relation.columns, map(str, relation.types), strict=True))
+    return types
 
 
 def _check_parameters(file: ModelFile, found: set[str]) -> None:

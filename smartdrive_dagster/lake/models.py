@@ -7,9 +7,11 @@ Loading imports neither polars nor deltalake, because every code location loads 
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from contextlib import closing
+from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from smartdrive_dagster import tables
@@ -50,8 +52,11 @@ def readable_tables() -> tuple[Table, ...]:
     return (*tables.ALL, *(model.table for model in load_models().values()))
 
 
-def load_models(root: Path | None = None) -> dict[str, Model]:
+@cache
+def load_models(root: Path | None = None) -> Mapping[str, Model]:
     """Load and resolve every model of a project; return the marts by name, each after those that it reads.
+
+    A process loads a project once: that takes as long as to compute a mart.
 
     Raises:
         ModelError: something is wrong; the message begins with file and line.
@@ -67,7 +72,7 @@ def load_models(root: Path | None = None) -> dict[str, Model]:
         resolver = Resolver(connection, parsed)
         for name in in_order(parsed):
             resolver.resolve(parsed[name])
-    return {model.name: with_targets(model, resolver) for model in resolver.models}
+    return MappingProxyType({model.name: with_targets(model, resolver) for model in resolver.models})
 
 
 def run_model(model: Model, lakehouse: Lakehouse, days: Days, *, time_zone: str) -> pl.DataFrame:

@@ -12,7 +12,14 @@ import pytest
 
 from smartdrive_dagster.lake.frames import BatchRejectedError, polars_schema
 from smartdrive_dagster.lake.lakehouse import Lakehouse
-from smartdrive_dagster.lake.models import DataTest, ModelError, failing_rows, load_models, run_model
+from smartdrive_dagster.lake.models import (
+    DataTest,
+    ModelError,
+    default_root,
+    failing_rows,
+    load_models,
+    run_model,
+)
 from smartdrive_dagster.tables import ALL, Days, gold, silver
 
 BERLIN = "Europe/Berlin"
@@ -132,7 +139,7 @@ class TestLoading:
     def test_the_shipped_models_load_quickly(self):
         load_models()
         start = time.process_time()
-        models = load_models()
+        models = load_models(default_root())
         assert time.process_time() - start < 1.0
         assert {table for model in models.values() for table in model.reads} <= {
             *ALL,
