@@ -20,7 +20,7 @@ import smartdrive_dagster
 from smartdrive_dagster.lake.duck import borrowed, connect
 from smartdrive_dagster.lake.lakehouse import Lakehouse
 from smartdrive_dagster.lake.query import QueryError, ask, write_result
-from smartdrive_dagster.tables import ALL, Table, bronze, gold, silver
+from smartdrive_dagster.tables import ALL, bronze, gold, silver
 
 BERLIN = "Europe/Berlin"
 
@@ -38,6 +38,20 @@ def connection(lakehouse: Lakehouse) -> Iterator[duckdb.DuckDBPyConnection]:
     connection = connect(lakehouse, time_zone=BERLIN, tables=ALL)
     yield connection
     connection.close()
+
+
+@pytest.fixture(scope="module")
+def shared_lakehouse(tmp_path_factory: pytest.TempPathFactory, rows_of) -> Lakehouse:
+    """The same for tests that only read it."""
+    lakehouse = Lakehouse(str(tmp_path_factory.mktemp("shared") / "lake"))
+    _fill(lakehouse, rows_of)
+    return lakehouse
+
+
+@pytest.fixture(scope="module")
+def shared_connection(shared_lakehouse: Lakehouse) -> Iterator[duckdb.DuckDBPyConnection]:
+    with connect(shared_lakehouse, time_zone=BERLIN, tables=ALL) as connection:
+        yield connection
 
 
 def _fill(lakehouse: Lakehouse, rows_of) -> None:
@@ -81,22 +95,22 @@ class TestViews:
         touched = "select touched[1].vehicle_id, touched[1].event_date from silver.messages"
         assert _all(connection, touched) == [("VEHICLE0", date(2025, 3, 29))]
 
-    @pytest.mark.parametrize("table", ALL, ids=str)
-    def test_every_table_has_the_columns_of_its_spec_whether_it_exists_or_not(
-        self, tmp_path: Path, rows_of, table: Table
-    ):
+    def test_every_table_has_the_columns_of_its_spec_whether_it_exists_or_not(self, tmp_path: Path, rows_of):
         lakehouse = Lakehouse(str(tmp_path / "lake"))
-        row = rows_of(table, {})
         shapes = []
         for rows in (0, 1):
             if rows:
-                lakehouse.append_once(table, lambda _: row)
-            with connect(lakehouse, time_zone="UTC", tables=[table]) as connection:
-                relation = connection.sql(f"from {table}")
-                shapes.append((relation.columns, [str(dtype) for dtype in relation.types]))
-                assert len(relation) == rows
+                for table in ALL:
+                    row = rows_of(table, {})
+                    lakehouse.append_once(table, lambda _, row=row: row)
+            with connect(lakehouse, time_zone="UTC", tables=ALL) as connection:
+                relations = {table: connection.sql(f"from {table}") for table in ALL}
+                shapes.append({table: (r.columns, [str(t) for t in r.types]) for table, r in relations.items()})
+                assert {table: len(relation) for table, relation in relations.items()} == dict.fromkeys(ALL, rows)
         assert shapes[0] == shapes[1]
-        assert shapes[0][0] == [column.name for column in table.columns]
+        assert {table: names for table, (names, _) in shapes[0].items()} == {
+            table: [column.name for column in table.columns] for table in ALL
+        }
 
     def test_reading_creates_nothing(self, tmp_path: Path):
         connect(Lakehouse(str(tmp_path / "lake")), time_zone="UTC", tables=ALL).close()
@@ -162,22 +176,22 @@ class TestBorrowed:
             databases = [name for (name,) in _all(connection, "select database_name from duckdb_databases()")]
         assert len([name for name in databases if name.startswith("lent_")]) == 1
 
-    def test_a_failed_query_leaves_the_engine_usable(self, lakehouse):
+    def test_a_failed_query_leaves_the_engine_usable(self, shared_lakehouse):
         for _ in range(2):
             with (
                 pytest.raises(duckdb.Error),
-                borrowed(lakehouse, time_zone=BERLIN, tables=[silver.TELEMETRY]) as connection,
+                borrowed(shared_lakehouse, time_zone=BERLIN, tables=[silver.TELEMETRY]) as connection,
             ):
                 connection.execute("select error('broken') from silver.telemetry")
-        with borrowed(lakehouse, time_zone=BERLIN, tables=[silver.TELEMETRY]) as connection:
+        with borrowed(shared_lakehouse, time_zone=BERLIN, tables=[silver.TELEMETRY]) as connection:
             assert _all(connection, "select count(*) from silver.telemetry") == [(8,)]
 
     @pytest.mark.parametrize(
         "sql", ["set TimeZone = 'UTC'", "from read_text('/etc/hostname')", "attach '/tmp/x.db'"]
     )
-    def test_it_is_locked_as_any_other(self, lakehouse, sql: str):
+    def test_it_is_locked_as_any_other(self, shared_lakehouse, sql: str):
         with (
-            borrowed(lakehouse, time_zone=BERLIN, tables=[silver.TELEMETRY]) as connection,
+            borrowed(shared_lakehouse, time_zone=BERLIN, tables=[silver.TELEMETRY]) as connection,
             pytest.raises(duckdb.Error, match="Cannot"),
         ):
             connection.execute(sql)
@@ -206,12 +220,13 @@ class TestReadOnly:
             "from python_variable",
         ],
     )
-    def test_a_connection_refuses(self, lakehouse, connection, tmp_path: Path, sql: str):
-        python_variable = connection.sql("select 1 as a")
-        before = _files(tmp_path)
+    def test_a_connection_refuses(self, shared_lakehouse, shared_connection, tmp_path: Path, sql: str):
+        python_variable = shared_connection.sql("select 1 as a")
+        before = _files(Path(shared_lakehouse.url))
         with pytest.raises(duckdb.Error):
-            connection.execute(sql.format(outside=tmp_path))
-        assert _files(tmp_path) == before
+            shared_connection.execute(sql.format(outside=tmp_path))
+        assert _files(Path(shared_lakehouse.url)) == before
+        assert _files(tmp_path) == {}
         assert len(python_variable) == 1
 
     @pytest.mark.parametrize(
@@ -230,12 +245,12 @@ class TestReadOnly:
             "",
         ],
     )
-    def test_a_question_is_one_select(self, lakehouse, tmp_path: Path, sql: str):
-        before = _files(tmp_path)
-        quoted = lakehouse.url.replace("'", "''")
+    def test_a_question_is_one_select(self, shared_lakehouse, sql: str):
+        before = _files(Path(shared_lakehouse.url))
+        quoted = shared_lakehouse.url.replace("'", "''")
         with pytest.raises(QueryError, match="one SELECT"):
-            ask(lakehouse, sql.format(lake=quoted), time_zone="UTC")
-        assert _files(tmp_path) == before
+            ask(shared_lakehouse, sql.format(lake=quoted), time_zone="UTC")
+        assert _files(Path(shared_lakehouse.url)) == before
 
     def test_a_session_leaves_no_file_behind(self, lakehouse, connection, tmp_path: Path):
         before = _files(tmp_path)
@@ -245,14 +260,14 @@ class TestReadOnly:
 
 
 class TestAsk:
-    def test_rows_carry_the_zone(self, lakehouse):
-        frame = ask(lakehouse, "select max(event_at) as t from silver.telemetry", time_zone=BERLIN)
+    def test_rows_carry_the_zone(self, shared_lakehouse):
+        frame = ask(shared_lakehouse, "select max(event_at) as t from silver.telemetry", time_zone=BERLIN)
         assert frame.schema["t"] == pl.Datetime("us", BERLIN)
         assert frame["t"][0] == datetime(2025, 3, 31, 6, tzinfo=UTC)
 
-    def test_an_interval_is_text(self, lakehouse):
+    def test_an_interval_is_text(self, shared_lakehouse):
         sql = 'select max(event_at) - min(event_at) as "the span", 1 as n from silver.telemetry'
-        assert ask(lakehouse, sql, time_zone="UTC").rows() == [("1 day 18:00:00", 1)]
+        assert ask(shared_lakehouse, sql, time_zone="UTC").rows() == [("1 day 18:00:00", 1)]
 
     @pytest.mark.parametrize(
         ("sql", "said"),
@@ -269,9 +284,9 @@ class TestAsk:
             ("select 1 as a, 2 as a", "same name"),
         ],
     )
-    def test_a_mistyped_name_is_answered_with_the_nearest(self, lakehouse, sql: str, said: str):
+    def test_a_mistyped_name_is_answered_with_the_nearest(self, shared_lakehouse, sql: str, said: str):
         with pytest.raises(QueryError, match=said):
-            ask(lakehouse, sql, time_zone="UTC")
+            ask(shared_lakehouse, sql, time_zone="UTC")
 
 
 class TestWriteResult:
