@@ -47,7 +47,7 @@ def merge_where_fragmented(
     Each micro-batch adds a file to a table, and the next ones read them all: by evening that would be slow.
 
     Returns:
-        `merged_files`, `lost_merges` and `peak_memory_bytes`; empty where no table is fragmented.
+        `merged_files`, `lost_races` and `peak_memory_bytes`; empty where no table is fragmented.
 
     Raises:
         MaintenanceError: the child failed or ran out of its memory; the tables are as they were or merged in part.
@@ -101,7 +101,7 @@ def _maintain(lakehouse: Lakehouse, table: Table, *, is_merge_only: bool) -> dic
     if not is_merge_only:
         return asdict(lakehouse.maintain(table))
     merged, lost = lakehouse.merge(table)
-    return {"merged_files": merged, "lost_merges": lost}
+    return {"merged_files": merged, "lost_races": lost}
 
 
 if __name__ == "__main__":

@@ -8,14 +8,14 @@ from typing import Final
 
 import polars as pl
 from deltalake import DeltaTable
-from deltalake.exceptions import CommitFailedError
+from deltalake.exceptions import CommitFailedError, DeltaError
 
-from smartdrive_dagster.lake.retries import attempts, past_faults
+from smartdrive_dagster.lake.retries import attempts, is_behind_a_purge, past_faults
 
 MERGE_AT: Final = 64
 """So many small files in excess make reading slow enough to merge them before the night."""
 _SMALL_BYTES: Final = 16 << 20
-_MAX_MERGES: Final = 5
+_MAX_LOST: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +27,14 @@ class Maintenance:
         files: files of the newest version.
         deleted_files: files that no version within the retention needs any more, those of writers that died
             before their commit included.
-        lost_merges: merges that were thrown away, because a writer replaced files while they were merged. Where
-            all of them were, the files stay small until the next time.
+        lost_races: merges, deletions and clean-ups of the log that a writer's own work got in the way of. What
+            it did every time is left until the next one.
     """
 
     merged_files: int
     files: int
     deleted_files: int
-    lost_merges: int = 0
+    lost_races: int = 0
 
 
 def maintain(load: Callable[[], DeltaTable], *, is_remote: bool) -> Maintenance:
@@ -47,9 +47,12 @@ def maintain(load: Callable[[], DeltaTable], *, is_remote: bool) -> Maintenance:
         is_remote: the table lies in an object store, whose faults may pass.
     """
     merged, lost = merge(load, is_remote=is_remote)
-    deleted = past_faults(lambda: _delete(load()), is_remote=is_remote)
-    files = past_faults(lambda: _shorten(load()), is_remote=is_remote)
-    return Maintenance(merged_files=merged, files=files, deleted_files=deleted, lost_merges=lost)
+    deleted, not_deleted = _past_writers(_delete, load, is_remote=is_remote)
+    _, not_shortened = _past_writers(_shorten, load, is_remote=is_remote)
+    files = past_faults(lambda: len(load().file_uris()), is_remote=is_remote)
+    return Maintenance(
+        merged_files=merged, files=files, deleted_files=deleted, lost_races=lost + not_deleted + not_shortened
+    )
 
 
 def excess_files(delta: DeltaTable) -> int:
@@ -66,12 +69,20 @@ def merge(load: Callable[[], DeltaTable], *, is_remote: bool) -> tuple[int, int]
     Returns:
         Files merged, and merges lost to writers who replaced files meanwhile.
     """
-    for lost in attempts(_MAX_MERGES):
+    return _past_writers(_merge, load, is_remote=is_remote)
+
+
+def _past_writers(
+    step: Callable[[DeltaTable], int], load: Callable[[], DeltaTable], *, is_remote: bool
+) -> tuple[int, int]:
+    """Do a step on the newest version until no writer is in its way; its count, and how often one was."""
+    for lost in attempts(_MAX_LOST):
         try:
-            return past_faults(lambda: _merge(load()), is_remote=is_remote), lost
-        except CommitFailedError:
-            continue
-    return 0, _MAX_MERGES
+            return past_faults(lambda: step(load()), is_remote=is_remote), lost
+        except (CommitFailedError, DeltaError, FileNotFoundError) as error:
+            if not (isinstance(error, CommitFailedError) or is_behind_a_purge(error)):
+                raise
+    return 0, _MAX_LOST
 
 
 def _merge(delta: DeltaTable) -> int:
@@ -84,7 +95,7 @@ def _delete(delta: DeltaTable) -> int:
 
 
 def _shorten(delta: DeltaTable) -> int:
-    """Files of the version that is now a checkpoint."""
+    """The version that is now a checkpoint. A writer's own clean-up may take the same old entries meanwhile."""
     delta.create_checkpoint()
     delta.cleanup_metadata()
-    return len(delta.file_uris())
+    return delta.version()

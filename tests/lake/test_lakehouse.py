@@ -650,7 +650,7 @@ def test_maintenance_in_a_process_of_its_own_does_the_same(lakehouse):
         lakehouse.append_once(bronze.OBJECTS, missing(objects(f"{number}")))
     done = maintain_apart(lakehouse.url, bronze.OBJECTS)
     assert 0 < done.pop("peak_memory_bytes") < MEMORY_BYTES
-    assert done == {"merged_files": 3, "files": 1, "deleted_files": 0, "lost_merges": 0}
+    assert done == {"merged_files": 3, "files": 1, "deleted_files": 0, "lost_races": 0}
     assert names(lakehouse.scan(bronze.OBJECTS)) == ["0", "1", "2"]
 
 

@@ -78,7 +78,7 @@ def test_a_fragmented_table_is_merged_and_no_other(
     before, others = row_hash(lakehouse, TABLE), lakehouse.open(bronze.MESSAGES).version
     done = merge_where_fragmented(lakehouse, tables)
     assert done.pop("peak_memory_bytes") > 0
-    assert done == {"merged_files": 4, "lost_merges": 0}
+    assert done == {"merged_files": 4, "lost_races": 0}
     assert lakehouse.open(TABLE).files() == 1
     assert row_hash(lakehouse, TABLE) == before
     assert lakehouse.open(bronze.MESSAGES).version == others
@@ -144,31 +144,45 @@ def test_old_versions_go_with_their_files_and_log_when_the_retention_is_over(
 
 
 class _Losing:
-    """Opens a table, and replaces its rows behind the back of the first merges."""
+    """Opens a table, and replaces its rows behind the back of those who opened it some of the times."""
 
-    def __init__(self, lakehouse: Lakehouse, times: int) -> None:
-        self.lakehouse, self.times = lakehouse, times
+    def __init__(self, lakehouse: Lakehouse, times: range) -> None:
+        self.lakehouse, self.times, self.opened = lakehouse, times, 0
 
     def __call__(self) -> DeltaTable:
         delta = delta_of(self.lakehouse)
-        if self.times:
-            self.times -= 1
+        self.opened += 1
+        if self.opened in self.times:
             rows = self.lakehouse.scan(TABLE).collect()
             self.lakehouse.replace(TABLE, lambda _: rows.head(1), predicate="true")
             self.lakehouse.append_once(TABLE, lambda _: rows.tail(-1))
         return delta
 
 
-@pytest.mark.parametrize(("times", "expected"), [(0, (3, 0)), (2, (2, 2)), (9, (0, 5))])
-def test_a_merge_that_loses_to_a_writer_is_tried_again_and_given_up_in_peace(
+@pytest.mark.parametrize(
+    ("times", "expected"),
+    [
+        (range(0), (3, 1, 0)),
+        (range(1, 3), (2, 1, 2)),
+        (range(1, 6), (0, 1, 5)),
+        (range(2, 4), (3, 1, 2)),
+        (range(2, 7), (3, 0, 5)),
+    ],
+    ids=["nothing", "two merges", "all merges", "two deletions", "all deletions"],
+)
+def test_what_loses_to_a_writer_is_tried_again_and_given_up_in_peace(
     lakehouse: Lakehouse,
     append: Append,
-    times: int,
-    expected: tuple[int, int],
+    times: range,
+    expected: tuple[int, int, int],
 ) -> None:
     for name in "abc":
         append(name)
     before = row_hash(lakehouse, TABLE)
+    orphan = Path(lakehouse.uri(TABLE), "part-of-a-writer-that-died.parquet")
+    orphan.write_bytes(b"")
+    os.utime(orphan, (0, 0))
     done = maintain(_Losing(lakehouse, times), is_remote=False)
-    assert (done.merged_files, done.lost_merges) == expected
+    assert (done.merged_files, done.deleted_files, done.lost_races) == expected
+    assert orphan.exists() is (done.deleted_files == 0)
     assert row_hash(lakehouse, TABLE) == before
