@@ -26,15 +26,15 @@ demo: $(STAMP) ## install, then run the main job: a small fleet's messages becom
 	$(BIN)/smartdrive demo
 
 test: $(STAMP) ## run the tests
-	$(BIN)/python -m pytest -n 4 --dist worksteal
+	$(BIN)/python -m pytest -n 3 --dist worksteal
 
 UNIT := tests/architecture tests/contracts tests/domain tests/fleet tests/knowledge tests/observability \
   edge/tests/adapter edge/tests/simulator edge/tests/test_policy.py edge/tests/test_policy_table.py
 test-unit: $(STAMP) ## of the tests those that start no service and no other process
-	$(BIN)/python -m pytest -n 4 --dist worksteal $(UNIT)
+	$(BIN)/python -m pytest -n 3 --dist worksteal $(UNIT)
 
 test-integration: $(STAMP) ## all others
-	$(BIN)/python -m pytest -n 4 --dist worksteal $(UNIT:%=--ignore=%)
+	$(BIN)/python -m pytest -n 3 --dist worksteal $(UNIT:%=--ignore=%)
 
 test-nightly: $(STAMP) ## run the long tests that `make test` leaves out (many minutes)
 	$(BIN)/python -m pytest -m nightly
