@@ -129,7 +129,7 @@ def borrowed(
         connection.execute(f"ATTACH ':memory:' AS {catalog}; USE {catalog}")
         try:
             _create_schemas(connection)
-            _show(connection, lakehouse, tuple(tables), None)
+            _show(connection, lakehouse, tables, None)
             yield connection
         finally:
             connection.execute(f"USE memory; DETACH {catalog}")
@@ -173,7 +173,7 @@ _kept_engine = lru_cache(maxsize=1)(_engine)
 
 
 def _show(
-    connection: duckdb.DuckDBPyConnection, lakehouse: Lakehouse, tables: tuple[Table, ...], as_of: datetime | None
+    connection: duckdb.DuckDBPyConnection, lakehouse: Lakehouse, tables: Iterable[Table], as_of: datetime | None
 ) -> None:
     relations = {table: _relation(lakehouse, table, as_of) for table in tables}
     for table, relation in relations.items():

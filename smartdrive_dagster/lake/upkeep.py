@@ -79,7 +79,7 @@ def _past_writers(
     for lost in attempts(_MAX_LOST):
         try:
             return past_faults(lambda: step(load()), is_remote=is_remote), lost
-        except (CommitFailedError, DeltaError, FileNotFoundError) as error:
+        except (DeltaError, FileNotFoundError) as error:
             if not (isinstance(error, CommitFailedError) or is_behind_a_purge(error)):
                 raise
     return 0, _MAX_LOST

@@ -11,6 +11,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError
 
 from smartdrive_dagster.lake import evolution
 from smartdrive_dagster.lake.audit import row_hash
@@ -186,3 +187,30 @@ def test_what_loses_to_a_writer_is_tried_again_and_given_up_in_peace(
     assert (done.merged_files, done.deleted_files, done.lost_races) == expected
     assert orphan.exists() is (done.deleted_files == 0)
     assert row_hash(lakehouse, TABLE) == before
+
+
+@pytest.mark.parametrize(("times", "lost"), [(1, 1), (9, 5)])
+def test_log_entries_that_another_clean_up_took_fail_nobody(
+    lakehouse: Lakehouse, append: Append, monkeypatch: pytest.MonkeyPatch, times: int, lost: int
+) -> None:
+    append("a")
+    clean_up, left = DeltaTable.cleanup_metadata, iter(range(times))
+
+    def overtaken(delta: DeltaTable) -> None:
+        if next(left, None) is not None:
+            raise FileNotFoundError(
+                f"Object at location {delta.table_uri}/_delta_log/00000000000000000000.json not found"
+            )
+        clean_up(delta)
+
+    monkeypatch.setattr(DeltaTable, "cleanup_metadata", overtaken)
+    done = maintain(lambda: delta_of(lakehouse), is_remote=False)
+    assert (done.files, done.lost_races) == (1, lost)
+
+
+def test_a_file_that_is_missing_for_good_is_told(lakehouse: Lakehouse, append: Append) -> None:
+    append("a")
+    append("b")
+    next(Path(lakehouse.uri(TABLE)).rglob("part-*.parquet")).unlink()
+    with pytest.raises((DeltaError, FileNotFoundError), match="parquet"):
+        maintain(lambda: delta_of(lakehouse), is_remote=False)
